@@ -1,0 +1,68 @@
+# Rekindle. "make" or "make help" lists the targets.
+
+LAB_DIR ?= /var/tmp/rekindle-lab
+LAB_PORT ?= 16443
+REKINDLE_CACHE ?= $(or $(XDG_CACHE_HOME),$(or $(HOME),/root)/.cache)/rekindle
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+export LAB_DIR LAB_PORT REKINDLE_CACHE PREFIX DESTDIR
+
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint unit e2e bench lab-up lab-down lab-env install uninstall generate clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  LAB_DIR, LAB_PORT and REKINDLE_CACHE say where the lab lives, on which port'
+	@echo '  its API server listens, and where what it builds is kept.'
+
+build: ## Build the four programs into bin/
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build ## Show the story on a small real node, with numbers (root)
+	@scripts/demo.sh
+
+test: ## Run everything: lint, unit tests, end-to-end suites (root)
+	@scripts/test.sh lint vet unit e2e
+
+lint: ## Check the sources: golangci-lint, shellcheck, shfmt
+	@scripts/test.sh lint
+
+unit: ## Run the unit tests with the race detector
+	@scripts/test.sh unit
+
+e2e: ## Run the bats suites against a lab of their own (root)
+	@scripts/test.sh e2e
+
+bench: ## Measure (not yet)
+	@echo 'not yet: there is no benchmark suite'
+
+lab-up: build ## Bring up a one-node cluster in LAB_DIR (root)
+	@test/lab/up.sh cluster
+
+lab-down: ## Take it down; nothing is left behind (root)
+	@test/lab/down.sh
+
+lab-env: ## Print the path of the file to source for using it
+	@echo '$(LAB_DIR)/env'
+
+install: build ## Install below $(DESTDIR)$(PREFIX) and /etc (root)
+	@scripts/install.sh
+
+uninstall: ## Remove what install put there; checkpoints stay (root)
+	@scripts/uninstall.sh
+
+# protoc itself is the distribution's (package protobuf-compiler); its plugins
+# are of the versions in go.mod.
+generate: ## Generate the code of api/ from its .proto files
+	GOBIN=$(CURDIR)/bin/generate go install \
+	  google.golang.org/protobuf/cmd/protoc-gen-go github.com/containerd/ttrpc/cmd/protoc-gen-go-ttrpc
+	cd api && PATH=$(CURDIR)/bin/generate:$$PATH protoc \
+	  --go_out=. --go_opt=paths=source_relative \
+	  --go-ttrpc_out=. --go-ttrpc_opt=paths=source_relative *.proto
+
+clean: ## Remove bin/; the lab's cache stays
+	rm -rf bin

@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/containerd/log"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/criu"
+	"github.com/rekindle-dev/rekindle/policy"
+	"github.com/rekindle-dev/rekindle/store"
+)
+
+// Admission is what the runtime is to be told about a new container.
+type Admission struct {
+	// Managed is set when the container's policy is in force.
+	Managed bool
+	// CRIUConfig is the file of CRIU options, when managed.
+	CRIUConfig string
+}
+
+// Admit looks at a container that is about to be created. A managed one gets a
+// run directory and, when a checkpoint is to be restored, a ticket in it. It
+// runs under the runtime's lock and takes milliseconds. No error of ours may
+// keep a container from being created: they are logged, and the container is
+// left as it would have been without us.
+// complete fills in what costs time to learn, and is asked for managed
+// containers only.
+func (a *Agent) Admit(ctx context.Context, f Facts, complete func(context.Context, *Facts)) Admission {
+	began := time.Now()
+	defer func() { a.metrics.admitted(time.Since(began)) }()
+	cfg := a.Config()
+	p := policy.Resolve(f.Annotations, f.Namespace, f.Name, cfg)
+	logger := log.G(ctx).WithFields(log.Fields{"namespace": f.Namespace, "pod": f.Pod, "container": f.Name})
+	for _, problem := range p.Problems {
+		logger.WithField("annotation", problem.Key).Warnf("annotation ignored or changed: %s", problem.Reason)
+	}
+	if !p.Managed {
+		if asks(f.Annotations) {
+			a.decide(f, Decision{Action: ActionAdmit, Outcome: Refused, Reason: p.Why})
+		}
+		return Admission{}
+	}
+	complete(ctx, &f)
+	if f.Refusal != "" {
+		a.decide(f, Decision{Action: ActionAdmit, Outcome: Refused, Reason: f.Refusal})
+		return Admission{}
+	}
+	t := &tracked{Facts: f, Created: time.Now(), policy: p, dumping: semaphore.NewWeighted(1)}
+	if err := a.admit(ctx, t); err != nil {
+		a.decide(f, Decision{Action: ActionAdmit, Outcome: Failed, Reason: err.Error()})
+		return Admission{}
+	}
+	a.mu.Lock()
+	a.containers[f.ID] = t
+	a.mu.Unlock()
+	return Admission{Managed: true, CRIUConfig: t.dir.CRIUConfig()}
+}
+
+// asks tells whether a pod has any annotation of ours; of one that has, it must
+// be possible to learn why nothing happens.
+func asks(annotations map[string]string) bool {
+	for key := range annotations {
+		domain, _, found := strings.Cut(key, "/")
+		if found && (domain == policy.Domain || strings.HasSuffix(domain, "."+policy.Domain)) {
+			return true
+		}
+	}
+	return false
+}
+
+// writeOptions gives a container its file of CRIU options.
+func (a *Agent) writeOptions(t *tracked) error {
+	options := criu.Options{GhostLimit: int64(a.Config().CRIU.GhostLimit)}
+	return t.dir.WriteFile("criu.conf", options.File())
+}
+
+func (a *Agent) admit(ctx context.Context, t *tracked) error {
+	var err error
+	if t.lineage, err = lineageOf(t.Facts); err != nil {
+		return err
+	}
+	if t.dir, err = api.ContainerDirOf(t.ID); err != nil {
+		return err
+	}
+	if err := t.dir.Make(); err != nil {
+		return err
+	}
+	if err := a.writeOptions(t); err != nil {
+		return err
+	}
+	orders := &api.Orders{Control: a.Config().Sockets.Control}
+	if t.policy.Has(policy.Stop) {
+		orders.StopBudget = a.Config().Limits.StopBudget.Duration
+	}
+	if err := t.dir.Write(orders); err != nil {
+		return err
+	}
+	if err := a.issue(ctx, t); err != nil {
+		// A container without a ticket starts cold, and may still be checkpointed.
+		a.decide(t.Facts, Decision{Action: ActionRestore, Outcome: Failed, Reason: err.Error()})
+	}
+	return t.save()
+}
+
+// issue chooses a checkpoint for a new container and writes the ticket.
+func (a *Agent) issue(ctx context.Context, t *tracked) error {
+	if previous := a.previous(t); previous != nil {
+		a.accuse(previous)
+	}
+	choice, err := a.choose(ctx, t)
+	if err != nil {
+		return err
+	}
+	if choice.chosen == nil {
+		a.decide(t.Facts, Decision{Action: ActionColdStart, Outcome: Taken, Reason: choice.reason})
+		return nil
+	}
+	id := choice.chosen.ID
+	// The hold comes first: from here on nothing retires the checkpoint, and if
+	// that happened just before, the claim fails.
+	a.hold(t, id)
+	err = a.store.Update(id, func(m *store.Marks) error {
+		t.ClaimedBefore = m.ClaimedBy
+		m.ClaimedBy = t.Sandbox
+		m.Attempts++
+		return nil
+	})
+	if err != nil {
+		a.release(t)
+		t.RestoredFrom = ""
+		return fmt.Errorf("claim checkpoint: %w", err)
+	}
+	ticket := &api.Ticket{
+		Checkpoint: id,
+		Dir:        choice.chosen.Dir(),
+		Timeout:    a.Config().Limits.RestoreTimeout.Duration,
+		OwnShm:     true,
+	}
+	if err := t.dir.Write(ticket); err != nil {
+		a.release(t)
+		t.RestoredFrom = ""
+		return err
+	}
+	return nil
+}

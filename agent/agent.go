@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/containerd/log"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/rekindle-dev/rekindle/conf"
+	"github.com/rekindle-dev/rekindle/store"
+)
+
+// Agent is the daemon's core. All methods may be called at the same time.
+type Agent struct {
+	config  atomic.Pointer[conf.Config]
+	store   *store.Store
+	node    Node
+	metrics *Metrics
+	history *history
+	// dumps limits how many containers are dumped at once on the node.
+	dumps *semaphore.Weighted
+	// ctx ends with the daemon and so do the agent's own workers.
+	ctx     context.Context
+	workers sync.WaitGroup
+
+	// synchronized is closed when the runtime has told what lives.
+	synchronized chan struct{}
+	once         sync.Once
+
+	mu         sync.Mutex
+	containers map[string]*tracked
+	// issued counts the tickets whose outcome is not known, by checkpoint.
+	issued map[string]int
+}
+
+// New builds an agent over an open store. ctx bounds the life of its workers;
+// Wait returns when they have ended.
+func New(ctx context.Context, cfg conf.Config, s *store.Store, node Node, m *Metrics) *Agent {
+	a := &Agent{
+		store: s, node: node, metrics: m, history: newHistory(), ctx: ctx,
+		synchronized: make(chan struct{}),
+		dumps:        semaphore.NewWeighted(int64(cfg.Limits.ConcurrentDumps)),
+		containers:   map[string]*tracked{},
+		issued:       map[string]int{},
+	}
+	a.config.Store(&cfg)
+	return a
+}
+
+// Config returns the configuration in force.
+func (a *Agent) Config() conf.Config { return *a.config.Load() }
+
+// Reload puts a new configuration in force for containers created from now on,
+// and for the limits of the next dump. What is fixed at start (paths, sockets,
+// the number of concurrent dumps) stays as it was until a restart.
+func (a *Agent) Reload(cfg conf.Config) {
+	a.config.Store(&cfg)
+	a.store.SetMinFree(int64(cfg.Store.MinFree))
+	log.G(a.ctx).Info("configuration reloaded")
+}
+
+// Wait returns when all workers have ended, or after the timeout.
+func (a *Agent) Wait(timeout time.Duration) {
+	ended := make(chan struct{})
+	go func() { a.workers.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(timeout):
+		log.G(a.ctx).Warn("workers do not end; what they are doing is swept at the next start")
+	}
+}
+
+// container returns the tracked container with that id, or nil.
+func (a *Agent) container(id string) *tracked {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.containers[id]
+}
+
+// ofPod returns the tracked containers of a pod, of its newest sandbox first.
+func (a *Agent) ofPod(namespace, pod string) []*tracked {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var found []*tracked
+	for _, t := range a.containers {
+		if t.Namespace == namespace && t.Pod == pod {
+			found = append(found, t)
+		}
+	}
+	sortNewest(found)
+	return found
+}

@@ -1,0 +1,180 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/log"
+
+	"github.com/rekindle-dev/rekindle/policy"
+	"github.com/rekindle-dev/rekindle/store"
+)
+
+// candidate is a checkpoint that was considered for a new container.
+type candidate struct {
+	checkpoint store.Checkpoint
+	// reason says why it is not used; empty for a usable one.
+	reason string
+}
+
+// choice is the outcome of a selection.
+type choice struct {
+	chosen *store.Checkpoint
+	// reason says why the container starts cold.
+	reason string
+	// candidates are all that were looked at, the newest first.
+	candidates []candidate
+}
+
+// choose selects the newest sound checkpoint that a container may be restored
+// from. It changes nothing but that a checkpoint which does not verify goes
+// into quarantine.
+func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
+	previous := a.previous(t)
+	t.Cause = causeOf(previous)
+	if reason := noOccasion(t.policy.Restore, previous); reason != "" {
+		return choice{reason: reason}, nil
+	}
+	a.setBrokenAside(ctx, t)
+	list, err := a.store.List(t.lineage)
+	if err != nil {
+		return choice{}, fmt.Errorf("list checkpoints: %w", err)
+	}
+	fault := previous != nil
+	if fault {
+		list = preferOlder(list, previous.exit(), a.Config().Limits.FaultMargin.Duration)
+	}
+	result := choice{reason: "there is no checkpoint yet"}
+	for _, c := range list {
+		reason, corrupt := a.objection(ctx, t, c, fault)
+		if corrupt {
+			a.quarantine(t.Facts, c.ID, reason)
+		}
+		result.candidates = append(result.candidates, candidate{c, reason})
+		if reason == "" && result.chosen == nil {
+			result.chosen = &c
+		}
+		if reason != "" && len(result.candidates) == 1 {
+			result.reason = fmt.Sprintf("the newest checkpoint, %s, cannot be used: %s", c.ID, reason)
+		}
+		if result.chosen != nil {
+			break
+		}
+	}
+	return result, nil
+}
+
+// previous finds the container that this one replaces in the same sandbox.
+func (a *Agent) previous(t *tracked) *tracked {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var newest *tracked
+	for _, other := range a.containers {
+		if other.ID == t.ID || other.Sandbox != t.Sandbox || other.Name != t.Name || other.Created.After(t.Created) {
+			continue
+		}
+		if newest == nil || other.Created.After(newest.Created) {
+			newest = other
+		}
+	}
+	return newest
+}
+
+// objection says why a checkpoint cannot be used for a container; it is empty
+// when it can. A corrupt one should never be looked at again.
+func (a *Agent) objection(ctx context.Context, t *tracked, c store.Checkpoint, fault bool) (reason string, corrupt bool) {
+	m := c.Manifest
+	marks, err := a.store.Marks(c.ID)
+	if err != nil {
+		return err.Error(), errors.Is(err, store.ErrCorrupt)
+	}
+	if reason := a.entitled(t, c, marks, fault); reason != "" {
+		return reason, false
+	}
+	limit := a.Config().Limits.MaxRestores
+	switch {
+	case marks.Completed:
+		return "its container ended by itself with exit code 0", false
+	case marks.Attempts >= limit:
+		return fmt.Sprintf("it was restored %d times and the container did not settle", marks.Attempts), false
+	case m.ImageDigest != t.ImageDigest:
+		return fmt.Sprintf("it is of another image (%.19s, now %.19s)", m.ImageDigest, t.ImageDigest), false
+	case m.Fingerprint != t.Fingerprint:
+		return "the container's spec has changed since (command, environment, mounts, user or rlimits)", false
+	}
+	if reason := a.node.objection(m); reason != "" {
+		return reason, false
+	}
+	if err := a.store.Verify(ctx, c, store.Quick); err != nil {
+		return err.Error(), errors.Is(err, store.ErrCorrupt)
+	}
+	return "", false
+}
+
+// entitled says why a checkpoint is not for this container at all.
+func (a *Agent) entitled(t *tracked, c store.Checkpoint, marks store.Marks, fault bool) string {
+	m := c.Manifest
+	mine := m.SandboxID == t.Sandbox || marks.ClaimedBy == t.Sandbox
+	if fault {
+		if !mine {
+			return "it is of another pod, and this pod has not been restored from it"
+		}
+		if marks.ClaimedBy != "" && marks.ClaimedBy != t.Sandbox {
+			return "it was claimed by another pod meanwhile"
+		}
+		if m.Trigger == string(policy.Stop) && m.SandboxID == t.Sandbox {
+			return "it was made while the container was being stopped, and is for a successor pod only"
+		}
+		return ""
+	}
+	if m.SandboxID != t.Sandbox && a.sandboxLives(m.SandboxID) {
+		return fmt.Sprintf("pod %s, from which it was taken, still runs", m.PodName)
+	}
+	if marks.ClaimedBy == "" || mine {
+		return ""
+	}
+	if shared(t.lineage) {
+		return "it was claimed by another pod of the same template"
+	}
+	if a.sandboxLives(marks.ClaimedBy) {
+		return "the pod that was restored from it still runs"
+	}
+	return ""
+}
+
+// sandboxLives tells whether a sandbox has a managed container that runs, or
+// ended without having been stopped and so will be created again.
+func (a *Agent) sandboxLives(sandbox string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, t := range a.containers {
+		if t.Sandbox == sandbox && !t.stopping() {
+			return true
+		}
+	}
+	return false
+}
+
+// setBrokenAside puts into quarantine what has no sound manifest, so that it is
+// told once why it is not used. A manifest of another version of ours is left
+// to that version.
+func (a *Agent) setBrokenAside(ctx context.Context, t *tracked) {
+	broken, err := a.store.Broken(t.lineage)
+	if err != nil {
+		log.G(ctx).WithError(err).Warn("look for broken checkpoints")
+	}
+	for _, b := range broken {
+		if errors.Is(b.Err, store.ErrCorrupt) {
+			a.quarantine(t.Facts, b.ID, b.Err.Error())
+		}
+	}
+}
+
+// quarantine takes a checkpoint out of use for good.
+func (a *Agent) quarantine(f Facts, id, reason string) {
+	if err := a.store.Quarantine(id, reason); err != nil {
+		reason = fmt.Sprintf("%s; it could not be moved: %v", reason, err)
+	}
+	a.decide(f, Decision{Action: ActionQuarantine, Outcome: Taken, Reason: reason, Checkpoint: id})
+}

@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+
+	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/policy"
+	"github.com/rekindle-dev/rekindle/store"
+)
+
+// Control answers the command line and the shims on the daemon's socket.
+type Control struct{ agent *Agent }
+
+// NewControl returns the service for an agent.
+func NewControl(a *Agent) *Control { return &Control{a} }
+
+var (
+	_ api.RekindleService = (*Control)(nil)
+	_ api.HooksService    = (*Control)(nil)
+)
+
+// List returns the checkpoints, the newest first.
+func (s *Control) List(ctx context.Context, r *api.ListRequest) (*api.ListResponse, error) {
+	all, err := s.agent.store.All(ctx)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	resp := &api.ListResponse{}
+	for _, c := range all {
+		if r.Namespace == "" || c.Lineage.Namespace == r.Namespace {
+			resp.Checkpoints = append(resp.Checkpoints, s.describe(c))
+		}
+	}
+	return resp, nil
+}
+
+func (s *Control) describe(c store.Checkpoint) *api.Checkpoint {
+	m := c.Manifest
+	return &api.Checkpoint{
+		Id: c.ID, Namespace: c.Lineage.Namespace, Workload: c.Lineage.Workload, Container: c.Lineage.Container,
+		Pod: m.PodName, Trigger: m.Trigger, CreatedNs: m.Created.UnixNano(), Bytes: m.Bytes,
+		PauseNs: int64(m.Pause), DumpNs: int64(m.Dump), State: s.state(c.ID),
+	}
+}
+
+func (s *Control) state(id string) string {
+	marks, err := s.agent.store.Marks(id)
+	switch {
+	case err != nil:
+		return "unknown"
+	case marks.Completed:
+		return "completed"
+	case marks.Attempts >= s.agent.Config().Limits.MaxRestores:
+		return "suspect"
+	case marks.ClaimedBy != "":
+		return "claimed"
+	}
+	return "ready"
+}
+
+// Inspect returns everything about one checkpoint.
+func (s *Control) Inspect(ctx context.Context, r *api.InspectRequest) (*api.InspectResponse, error) {
+	c, err := s.agent.store.Find(r.Id)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	marks, err := s.agent.store.Marks(c.ID)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	resp := &api.InspectResponse{Dir: c.Dir()}
+	if resp.ManifestJson, err = json.Marshal(c.Manifest); err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	if resp.MarksJson, err = json.Marshal(marks); err != nil {
+		return nil, fmt.Errorf("encode marks: %w", err)
+	}
+	if err := s.agent.store.Verify(ctx, c, store.Full); err != nil {
+		resp.Problem = err.Error()
+	}
+	return resp, nil
+}
+
+// Checkpoint makes checkpoints now, of one container or of all managed ones of
+// a pod, one after the other.
+func (s *Control) Checkpoint(ctx context.Context, r *api.CheckpointRequest) (*api.CheckpointResponse, error) {
+	resp := &api.CheckpointResponse{}
+	var failed error
+	found := false
+	for _, t := range s.agent.ofPod(r.Namespace, r.Pod) {
+		if r.Container != "" && t.Name != r.Container || t.running() == 0 {
+			continue
+		}
+		found = true
+		c, err := s.agent.Checkpoint(ctx, t.ID, policy.Request, "asked for on the command line")
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		resp.Checkpoints = append(resp.Checkpoints, s.describe(c))
+	}
+	if !found {
+		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound,
+			"no running managed container in %s/%s; is the pod annotated with rekindle.dev/on and on the rekindle runtime handler?", r.Namespace, r.Pod)
+	}
+	if failed != nil {
+		for _, c := range resp.Checkpoints {
+			failed = fmt.Errorf("%w; checkpoint %s of container %s was made", failed, c.Id, c.Container)
+		}
+		return nil, errgrpc.ToGRPC(failed)
+	}
+	return resp, nil
+}
+
+// Explain reports on a pod's containers.
+func (s *Control) Explain(ctx context.Context, r *api.ExplainRequest) (*api.ExplainResponse, error) {
+	reports := s.agent.explain(ctx, r.Namespace, r.Pod)
+	if len(reports) == 0 {
+		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound,
+			"nothing is known of pod %s/%s on this node; it has no rekindle.dev/on annotation, is in a denied namespace, or is elsewhere", r.Namespace, r.Pod)
+	}
+	return &api.ExplainResponse{Containers: reports}, nil
+}
+
+// Remove deletes one checkpoint, unless a restore is using it.
+func (s *Control) Remove(ctx context.Context, r *api.RemoveRequest) (*api.RemoveResponse, error) {
+	c, err := s.agent.store.Find(r.Id)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if s.agent.inUse(c.ID) {
+		return nil, errgrpc.ToGRPCf(errdefs.ErrUnavailable, "checkpoint %s is being restored; try again", c.ID)
+	}
+	if err := s.agent.store.Remove(ctx, c.ID); err != nil {
+		return nil, storeError(err)
+	}
+	m := c.Manifest
+	s.agent.decide(Facts{Namespace: c.Lineage.Namespace, Pod: m.PodName, Name: c.Lineage.Container}, Decision{
+		Action: ActionRemove, Outcome: Taken, Reason: "asked for on the command line", Checkpoint: c.ID,
+	})
+	return &api.RemoveResponse{Id: c.ID}, nil
+}
+
+// Stopping checkpoints a container whose stop signal the shim holds back.
+func (s *Control) Stopping(ctx context.Context, r *api.StoppingRequest) (*api.StoppingResponse, error) {
+	c, err := s.agent.Checkpoint(ctx, r.ContainerId, policy.Stop, "the container is being stopped")
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return &api.StoppingResponse{Checkpoint: c.ID}, nil
+}
+
+// storeError gives the caller's mistakes the class that the command line
+// reports as such.
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		err = fmt.Errorf("%w: %w", errdefs.ErrNotFound, err)
+	case errors.Is(err, store.ErrBadID), errors.Is(err, store.ErrAmbiguous):
+		err = fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)
+	}
+	return errgrpc.ToGRPC(err)
+}

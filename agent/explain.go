@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/rekindle-dev/rekindle/api"
+)
+
+// explain reports on the containers of a pod that are known, alive or not:
+// the policy in force and its sources, the last decisions, and what a new
+// container would be restored from now.
+func (a *Agent) explain(ctx context.Context, namespace, pod string) []*api.ContainerReport {
+	var reports []*api.ContainerReport
+	seen := map[string]bool{}
+	for _, t := range a.ofPod(namespace, pod) {
+		if seen[t.Name] {
+			continue
+		}
+		seen[t.Name] = true
+		reports = append(reports, a.report(ctx, t))
+	}
+	for _, name := range a.history.containers(namespace, pod) {
+		if !seen[name] {
+			reports = append(reports, &api.ContainerReport{
+				Name: name, Why: "no managed container of this name exists now",
+				Decisions: a.decisions(containerName{namespace, pod, name}),
+			})
+		}
+	}
+	slices.SortFunc(reports, func(x, y *api.ContainerReport) int {
+		switch {
+		case x.Name < y.Name:
+			return -1
+		case x.Name > y.Name:
+			return 1
+		}
+		return 0
+	})
+	return reports
+}
+
+func (a *Agent) report(ctx context.Context, t *tracked) *api.ContainerReport {
+	r := &api.ContainerReport{
+		Name: t.Name, ContainerId: t.ID, Managed: true, Why: "the pod opted in by annotation",
+		Decisions: a.decisions(nameOf(t.Facts)),
+	}
+	if due := t.due(); !due.IsZero() {
+		r.NextNs = due.UnixNano()
+	}
+	keys := make([]string, 0, len(t.policy.Origins))
+	for key := range t.policy.Origins {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		origin := t.policy.Origins[key]
+		r.Settings = append(r.Settings, &api.Setting{Key: key, Value: t.policy.Value(key), Origin: origin.String()})
+	}
+	for _, p := range t.policy.Problems {
+		r.Problems = append(r.Problems, &api.Problem{Key: p.Key, Value: p.Value, Reason: p.Reason})
+	}
+	r.Candidates = a.candidates(ctx, t)
+	return r
+}
+
+// candidates says of every checkpoint of the container whether a container
+// created in the same pod after a fault could use it.
+func (a *Agent) candidates(ctx context.Context, t *tracked) []*api.Candidate {
+	list, err := a.store.List(t.lineage)
+	if err != nil {
+		return []*api.Candidate{{Reason: fmt.Sprintf("list checkpoints: %v", err)}}
+	}
+	var found []*api.Candidate
+	for _, c := range list {
+		reason, _ := a.objection(ctx, t, c, true)
+		found = append(found, &api.Candidate{Checkpoint: c.ID, Usable: reason == "", Reason: reason})
+	}
+	return found
+}
+
+func (a *Agent) decisions(name containerName) []*api.Decision {
+	var list []*api.Decision
+	for _, d := range a.history.of(name) {
+		list = append(list, &api.Decision{
+			TimeNs: d.Time.UnixNano(), Action: d.Action, Outcome: d.Outcome, Reason: d.Reason, Checkpoint: d.Checkpoint,
+		})
+	}
+	return list
+}

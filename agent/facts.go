@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/rekindle-dev/rekindle/store"
+)
+
+// Facts are what the runtime says of one container. Names and labels in them
+// were chosen by a tenant, who could choose them freely only within his own
+// namespace.
+type Facts struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Sandbox string `json:"sandbox"`
+
+	Namespace string            `json:"namespace"`
+	Pod       string            `json:"pod"`
+	PodUID    string            `json:"pod_uid"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	// Annotations are the pod's.
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	Image       string `json:"image"`
+	ImageDigest string `json:"image_digest"`
+	Fingerprint string `json:"fingerprint"`
+	// Refusal says why this container cannot be checkpointed; empty when it can.
+	Refusal string `json:"refusal,omitempty"`
+	// Pid is the host's id of the container's init; 0 until it has started.
+	Pid int `json:"pid,omitempty"`
+}
+
+// errNoIdentity is returned for a pod whose names cannot be an identity.
+var errNoIdentity = errors.New("pod has no usable identity")
+
+// generatedSuffix is what Kubernetes appends to a generated name.
+var generatedSuffix = regexp.MustCompile(`^[a-z0-9]{4,10}$`)
+
+// Kinds of workload, the first part of a lineage's workload name.
+const (
+	kindPod      = "pod"      // one name, one pod at a time: StatefulSets, static and bare pods
+	kindTemplate = "template" // pods of one ReplicaSet: names vary, the template does not
+)
+
+// lineageOf computes under which name the checkpoints of a container are kept,
+// and hence which later containers may ask for them. Only the pod's metadata
+// count; the store checks their form.
+//
+// A pod of a Deployment is known by its template's hash, which Kubernetes puts
+// into its labels and its name; both must agree, so that a label alone opens
+// nothing.
+func lineageOf(f Facts) (store.Lineage, error) {
+	workload := kindPod + "." + f.Pod
+	if hash := f.Labels["pod-template-hash"]; hash != "" {
+		owner, suffix, found := strings.Cut(f.Pod, "-"+hash+"-")
+		if found && owner != "" && generatedSuffix.MatchString(suffix) {
+			workload = kindTemplate + "." + owner + "-" + hash
+		}
+	}
+	l := store.Lineage{Namespace: f.Namespace, Workload: workload, Container: f.Name}
+	if err := l.Validate(); err != nil {
+		return store.Lineage{}, fmt.Errorf("%w: %w", errNoIdentity, err)
+	}
+	return l, nil
+}
+
+// shared tells whether several pods may live under one lineage at the same time.
+func shared(l store.Lineage) bool {
+	return strings.HasPrefix(l.Workload, kindTemplate+".")
+}

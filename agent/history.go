@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"sync"
+	"time"
+
+	"github.com/containerd/log"
+)
+
+// Actions that a decision is about.
+const (
+	ActionAdmit      = "admit"
+	ActionCheckpoint = "checkpoint"
+	ActionRestore    = "restore"
+	ActionColdStart  = "cold-start"
+	ActionQuarantine = "quarantine"
+	ActionRemove     = "remove"
+)
+
+// Outcomes of a decision.
+const (
+	Taken   = "taken"
+	Skipped = "skipped"
+	Refused = "refused"
+	Failed  = "failed"
+)
+
+// Decision is something that was done or left undone, and why.
+type Decision struct {
+	Time       time.Time
+	Action     string
+	Outcome    string
+	Reason     string
+	Checkpoint string
+}
+
+const (
+	// decisionsKept is how many decisions are kept for each container.
+	decisionsKept = 20
+	// namesKept bounds for how many containers decisions are kept.
+	namesKept = 4096
+)
+
+// containerName names a container over its restarts.
+type containerName struct{ namespace, pod, container string }
+
+func nameOf(f Facts) containerName { return containerName{f.Namespace, f.Pod, f.Name} }
+
+// history keeps the last decisions of each container, the newest first.
+type history struct {
+	mu   sync.Mutex
+	last map[containerName][]Decision
+}
+
+func newHistory() *history { return &history{last: map[containerName][]Decision{}} }
+
+func (h *history) add(name containerName, d Decision) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, known := h.last[name]; !known && len(h.last) >= namesKept {
+		h.dropOldest()
+	}
+	list := append([]Decision{d}, h.last[name]...)
+	h.last[name] = list[:min(len(list), decisionsKept)]
+}
+
+func (h *history) dropOldest() {
+	var oldest containerName
+	var at time.Time
+	for name, list := range h.last {
+		if at.IsZero() || list[0].Time.Before(at) {
+			oldest, at = name, list[0].Time
+		}
+	}
+	delete(h.last, oldest)
+}
+
+// of returns the decisions about a container.
+func (h *history) of(name containerName) []Decision {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]Decision(nil), h.last[name]...)
+}
+
+// containers returns the names of a pod's containers that have a history.
+func (h *history) containers(namespace, pod string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var names []string
+	for name := range h.last {
+		if name.namespace == namespace && name.pod == pod {
+			names = append(names, name.container)
+		}
+	}
+	return names
+}
+
+// decide keeps a decision where it can be seen: in the history, in the log and
+// in the metrics.
+func (a *Agent) decide(f Facts, d Decision) {
+	d.Time = time.Now()
+	a.history.add(nameOf(f), d)
+	a.metrics.decided(d)
+	entry := log.G(a.ctx).WithFields(log.Fields{
+		"namespace": f.Namespace, "pod": f.Pod, "container": f.Name,
+		"action": d.Action, "outcome": d.Outcome,
+	})
+	if d.Checkpoint != "" {
+		entry = entry.WithField("checkpoint", d.Checkpoint)
+	}
+	if d.Outcome == Failed || d.Outcome == Refused {
+		entry.Warn(d.Reason)
+		return
+	}
+	entry.Info(d.Reason)
+}

@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/policy"
+	"github.com/rekindle-dev/rekindle/store"
+)
+
+// factsFile keeps a container's facts in its run directory, so that a daemon
+// that was restarted still knows whose exit record lies there.
+const factsFile = "facts.json"
+
+// tracked is a managed container the daemon knows, alive or ended.
+type tracked struct {
+	Facts
+	Created time.Time `json:"created"`
+	// RestoredFrom is the checkpoint that a ticket was issued for.
+	RestoredFrom string `json:"restored_from,omitempty"`
+	// ClaimedBefore is who had claimed that checkpoint until then.
+	ClaimedBefore string `json:"claimed_before,omitempty"`
+	// Cause says in words what the container was created after.
+	Cause string `json:"cause,omitempty"`
+
+	lineage store.Lineage
+	policy  policy.Policy
+	dir     api.ContainerDir
+
+	// dumping is held during a checkpoint of this container.
+	dumping *semaphore.Weighted
+	// settled is set when the container was not restored, or has lived long
+	// enough since.
+	settled atomic.Bool
+	// pardoned is set while the container's restore is not counted against its
+	// checkpoint, although the container did not settle.
+	pardoned atomic.Bool
+
+	mu   sync.Mutex
+	pid  int
+	stop context.CancelFunc
+	next time.Time
+	// pending is set while the outcome of a ticket is not known.
+	pending bool
+}
+
+// save writes the facts into the run directory.
+func (t *tracked) save() error {
+	data, err := json.Marshal(t)
+	if err != nil {
+		return fmt.Errorf("encode facts: %w", err)
+	}
+	return t.dir.WriteFile(factsFile, data)
+}
+
+func loadTracked(dir api.ContainerDir) (*tracked, error) {
+	data, err := os.ReadFile(filepath.Join(string(dir), factsFile))
+	if err != nil {
+		return nil, fmt.Errorf("read facts: %w", err)
+	}
+	t := &tracked{dir: dir, dumping: semaphore.NewWeighted(1)}
+	if err := json.Unmarshal(data, t); err != nil {
+		return nil, fmt.Errorf("decode facts: %w", err)
+	}
+	if t.lineage, err = lineageOf(t.Facts); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// exit returns how the container ended; nil while nothing is recorded.
+func (t *tracked) exit() *api.Exit {
+	var e api.Exit
+	if t.dir.Read(&e) != nil {
+		return nil
+	}
+	return &e
+}
+
+// stopping tells whether the runtime was asked to stop the container.
+func (t *tracked) stopping() bool {
+	var s api.Stop
+	return t.dir.Read(&s) == nil
+}
+
+// running returns the host's id of the init; 0 when the container does not run.
+func (t *tracked) running() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pid
+}
+
+// due returns when the interval trigger fires next.
+func (t *tracked) due() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next
+}
+
+// begin notes the start of the container and of what runs on its behalf.
+func (t *tracked) begin(pid int, stop context.CancelFunc) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stop != nil {
+		t.stop() // told twice, by the event and by a synchronization
+	}
+	t.pid = pid
+	t.stop = stop
+}
+
+// end notes that the container does not run any more.
+func (t *tracked) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pid = 0
+	t.next = time.Time{}
+	if t.stop != nil {
+		t.stop()
+		t.stop = nil
+	}
+}
+
+func sortNewest(list []*tracked) {
+	slices.SortFunc(list, func(a, b *tracked) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID)) })
+}
+
+// recordedContainers reads what earlier daemons left in the run directory.
+// Directories that cannot be read are reported and left alone.
+func recordedContainers(report func(dir string, err error)) []*tracked {
+	root := filepath.Join(api.RunDir, "containers")
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		report(root, err)
+	}
+	var list []*tracked
+	for _, e := range entries {
+		dir, err := api.ContainerDirOf(e.Name())
+		if err == nil {
+			var t *tracked
+			if t, err = loadTracked(dir); err == nil {
+				list = append(list, t)
+				continue
+			}
+		}
+		report(filepath.Join(root, e.Name()), err)
+	}
+	return list
+}

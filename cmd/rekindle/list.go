@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/api"
+)
+
+func (a *app) list() *cobra.Command {
+	var namespace string
+	cmd := &cobra.Command{
+		Use:     "list [-n NAMESPACE]",
+		Aliases: []string{"ls"},
+		Short:   "List the checkpoints of this node, the newest first",
+		Long: `List the checkpoints of this node, the newest first. STATE is
+  ready      may be restored
+  claimed    belongs to a pod that was restored from it
+  suspect    was restored too often without the container settling
+  completed  its container has ended by itself, with exit code 0
+  unknown    what is noted about it cannot be read`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "only those of this namespace")
+	cmd.RunE = a.verb(queryTime, func(ctx context.Context, _ *cobra.Command, _ []string) error {
+		if namespace != "" {
+			if err := checkNamespace(namespace); err != nil {
+				return err
+			}
+		}
+		d, err := a.dial(ctx)
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		resp, err := d.List(ctx, &api.ListRequest{Namespace: namespace})
+		if err != nil {
+			return d.fault(err)
+		}
+		return a.writeCheckpoints(fromAPI(resp.Checkpoints))
+	})
+	return cmd
+}

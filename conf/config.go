@@ -1,0 +1,143 @@
+package conf
+
+import "time"
+
+// Config is what rekindle.toml says, with defaults for what it leaves out.
+// A Config from [Load], [Parse] or [Default] is within its documented ranges.
+// It is a value: whoever reloads the file swaps the whole of it.
+type Config struct {
+	Store      Store      `toml:"store"`
+	Sockets    Sockets    `toml:"sockets"`
+	Log        Log        `toml:"log"`
+	Metrics    Metrics    `toml:"metrics"`
+	Namespaces Namespaces `toml:"namespaces"`
+	Defaults   Defaults   `toml:"defaults"`
+	Bounds     Bounds     `toml:"bounds"`
+	Limits     Limits     `toml:"limits"`
+	CRIU       CRIU       `toml:"criu"`
+}
+
+// Store says where checkpoints are kept.
+type Store struct {
+	// Path is the absolute path of the store's directory.
+	Path string `toml:"path"`
+	// MinFree is the space a dump must leave free on the store's filesystem.
+	MinFree Size `toml:"min_free"`
+	// MaxAge is how long the checkpoints of a pod that is gone are kept for a
+	// successor.
+	MaxAge Duration `toml:"max_age"`
+}
+
+// Sockets are the absolute paths of the unix sockets the daemon makes or uses.
+type Sockets struct {
+	// Control is made by the daemon, for the CLI and the shims.
+	Control string `toml:"control"`
+	// NRI is containerd's socket for NRI plugins.
+	NRI string `toml:"nri"`
+	// Containerd is containerd's API socket.
+	Containerd string `toml:"containerd"`
+}
+
+// Log says what the daemon logs and how.
+type Log struct {
+	// Level is one of trace, debug, info, warn, error.
+	Level string `toml:"level"`
+	// Format is text or json.
+	Format string `toml:"format"`
+}
+
+// Metrics says where Prometheus may scrape.
+type Metrics struct {
+	// Address is host:port; empty switches metrics off.
+	Address string `toml:"address"`
+}
+
+// Namespaces says whose annotations count. A namespace in Deny is never
+// managed, whatever Allow says.
+type Namespaces struct {
+	// Allow lists the namespaces that may opt in; empty means all.
+	Allow []string `toml:"allow"`
+	// Deny lists the namespaces that may not.
+	Deny []string `toml:"deny"`
+}
+
+// Defaults is what holds for a pod that opts in and says no more.
+type Defaults struct {
+	// Interval is the time between two checkpoints of one container.
+	Interval Duration `toml:"interval"`
+	// Keep is how many checkpoints of one container are kept.
+	Keep int `toml:"keep"`
+	// Restore is one of auto, never, fault, successor.
+	Restore string `toml:"restore"`
+}
+
+// Bounds limits what annotations may ask for; more is cut down to the bound.
+type Bounds struct {
+	// IntervalMin and IntervalMax bound the interval annotation.
+	IntervalMin Duration `toml:"interval_min"`
+	IntervalMax Duration `toml:"interval_max"`
+	// KeepMax bounds the keep annotation from above; below it is 1.
+	KeepMax int `toml:"keep_max"`
+}
+
+// Limits bounds what one node does at a time and for how long.
+type Limits struct {
+	// ConcurrentDumps is how many dumps may run at once on the node.
+	ConcurrentDumps int `toml:"concurrent_dumps"`
+	// DumpTimeout ends a dump that takes longer; the container runs on.
+	DumpTimeout Duration `toml:"dump_timeout"`
+	// RestoreTimeout ends a restore that takes longer; the container starts
+	// cold. It is at most [MaxRestoreTimeout].
+	RestoreTimeout Duration `toml:"restore_timeout"`
+	// ExecWait is how long a dump waits for an exec session to end.
+	ExecWait Duration `toml:"exec_wait"`
+	// StopBudget is how long a stop signal may be held back for a checkpoint;
+	// 0 switches the stop trigger off.
+	StopBudget Duration `toml:"stop_budget"`
+	// Settle is how long a restored container must live to count as sound.
+	Settle Duration `toml:"settle"`
+	// FaultMargin is how much older than a failed probe's kill a checkpoint
+	// should be: a newer one may hold the hang already.
+	FaultMargin Duration `toml:"fault_margin"`
+	// MaxRestores is how often one checkpoint may be restored without the
+	// container settling, before an older one or a cold start takes its place.
+	MaxRestores int `toml:"max_restores"`
+}
+
+// CRIU holds the options of CRIU that depend on the node's workloads.
+type CRIU struct {
+	// GhostLimit is the largest deleted but still open file a dump carries.
+	GhostLimit Size `toml:"ghost_limit"`
+}
+
+// MaxRestoreTimeout leaves room within the two minutes the kubelet gives one
+// CreateContainer call, so that a cold start still fits after a restore that
+// ran out of time.
+const MaxRestoreTimeout = 90 * time.Second
+
+// Default returns the configuration of an empty file.
+func Default() Config {
+	return Config{
+		Store: Store{Path: "/var/lib/rekindle", MinFree: GiB, MaxAge: Duration{7 * 24 * time.Hour}},
+		Sockets: Sockets{
+			Control:    "/run/rekindle/rekindled.sock",
+			NRI:        "/var/run/nri/nri.sock",
+			Containerd: "/run/containerd/containerd.sock",
+		},
+		Log:        Log{Level: "info", Format: "text"},
+		Namespaces: Namespaces{Allow: []string{}, Deny: []string{"kube-system"}},
+		Defaults:   Defaults{Interval: Seconds(60), Keep: 3, Restore: "auto"},
+		Bounds:     Bounds{IntervalMin: Seconds(5), IntervalMax: Duration{24 * time.Hour}, KeepMax: 10},
+		Limits: Limits{
+			ConcurrentDumps: 2,
+			DumpTimeout:     Seconds(60),
+			RestoreTimeout:  Seconds(60),
+			ExecWait:        Seconds(2),
+			StopBudget:      Seconds(10),
+			Settle:          Seconds(30),
+			FaultMargin:     Seconds(30),
+			MaxRestores:     2,
+		},
+		CRIU: CRIU{GhostLimit: 512 * MiB},
+	}
+}

@@ -1,0 +1,172 @@
+package conf
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Ranges that hold whatever the file says. They keep a slip of the pen from
+// switching a limit off; the reasons stand where a number is not obvious.
+const (
+	minInterval    = time.Second         // a dump takes a good part of a second
+	maxInterval    = 30 * 24 * time.Hour // rarer than this is not a checkpoint policy
+	maxKeep        = 1000
+	maxDumps       = 64
+	maxDumpTime    = time.Hour
+	maxExecWait    = 30 * time.Second
+	maxStopBudget  = 90 * time.Second // the kubelet adds two minutes to the grace period
+	maxSettle      = time.Hour
+	maxRestores    = 100
+	minMinFree     = 16 * MiB // room for manifests and marks of what is already there
+	maxMinFree     = 1024 * TiB
+	maxMaxAge      = 10 * 365 * 24 * time.Hour
+	maxGhostLimit  = 4095 * MiB // CRIU holds it in 32 bits
+	maxSocketPath  = 107        // sun_path less its final NUL
+	maxNamespaces  = 10000
+	maxNamespaceLn = 63
+)
+
+var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+
+// RestoreModes are the values of defaults.restore and of the annotation.
+var RestoreModes = []string{"auto", "never", "fault", "successor"}
+
+// checker collects the mistakes of one Config.
+type checker struct {
+	path string
+	keys []keyAt
+	errs []error
+}
+
+func (c *checker) fail(key, hint, reason string, args ...any) {
+	e := &Error{Path: c.path, Key: key, Reason: fmt.Sprintf(reason, args...), Hint: hint}
+	if at, ok := find(c.keys, key); ok {
+		e.Line = at.line
+	}
+	c.errs = append(c.errs, e)
+}
+
+func validate(path string, keys []keyAt, cfg Config) []error {
+	c := &checker{path: path, keys: keys}
+	c.places(cfg)
+	c.outputs(cfg)
+	c.names("namespaces.allow", cfg.Namespaces.Allow)
+	c.names("namespaces.deny", cfg.Namespaces.Deny)
+	c.bounds(cfg.Bounds)
+	c.defaults(cfg)
+	c.limits(cfg.Limits)
+	c.size("criu.ghost_limit", cfg.CRIU.GhostLimit, 0, maxGhostLimit)
+	return c.errs
+}
+
+func (c *checker) places(cfg Config) {
+	c.absolute("store.path", cfg.Store.Path)
+	if cfg.Store.Path == "/" {
+		c.fail("store.path", "name a directory of its own", "is the root directory")
+	}
+	c.size("store.min_free", cfg.Store.MinFree, minMinFree, maxMinFree)
+	c.duration("store.max_age", cfg.Store.MaxAge, time.Hour, maxMaxAge)
+	sockets := map[string]string{}
+	for _, s := range []struct{ key, path string }{
+		{"sockets.control", cfg.Sockets.Control},
+		{"sockets.nri", cfg.Sockets.NRI},
+		{"sockets.containerd", cfg.Sockets.Containerd},
+	} {
+		c.absolute(s.key, s.path)
+		if len(s.path) > maxSocketPath {
+			c.fail(s.key, "choose a shorter path", "is longer than the %d bytes a unix socket may have", maxSocketPath)
+		}
+		if other, taken := sockets[s.path]; taken {
+			c.fail(s.key, "give each socket its own path", "is the same as %s", other)
+		}
+		sockets[s.path] = s.key
+	}
+}
+
+func (c *checker) outputs(cfg Config) {
+	c.oneOf("log.level", cfg.Log.Level, "trace", "debug", "info", "warn", "error")
+	c.oneOf("log.format", cfg.Log.Format, "text", "json")
+	if cfg.Metrics.Address == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(cfg.Metrics.Address)
+	if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
+		c.fail("metrics.address", `write "127.0.0.1:9464", or "0.0.0.0:9464" for all addresses`,
+			"%q is not host:port", cfg.Metrics.Address)
+	}
+}
+
+func (c *checker) names(key string, names []string) {
+	if len(names) > maxNamespaces {
+		c.fail(key, "list fewer namespaces", "has more than %d names", maxNamespaces)
+		return
+	}
+	for _, n := range names {
+		if len(n) > maxNamespaceLn || !namespaceName.MatchString(n) {
+			c.fail(key, "names are matched whole; patterns are not supported", "%.80q is not the name of a namespace", n)
+		}
+	}
+}
+
+func (c *checker) bounds(b Bounds) {
+	c.duration("bounds.interval_min", b.IntervalMin, minInterval, maxInterval)
+	c.duration("bounds.interval_max", b.IntervalMax, minInterval, maxInterval)
+	c.number("bounds.keep_max", b.KeepMax, maxKeep)
+	if b.IntervalMin.Duration > b.IntervalMax.Duration {
+		c.fail("bounds.interval_min", "make it at most bounds.interval_max",
+			"%v is above bounds.interval_max, %v", b.IntervalMin, b.IntervalMax)
+	}
+}
+
+func (c *checker) defaults(cfg Config) {
+	d, b := cfg.Defaults, cfg.Bounds
+	c.duration("defaults.interval", d.Interval, b.IntervalMin.Duration, b.IntervalMax.Duration)
+	c.number("defaults.keep", d.Keep, b.KeepMax)
+	c.oneOf("defaults.restore", d.Restore, RestoreModes...)
+}
+
+func (c *checker) limits(l Limits) {
+	c.number("limits.concurrent_dumps", l.ConcurrentDumps, maxDumps)
+	c.duration("limits.dump_timeout", l.DumpTimeout, time.Second, maxDumpTime)
+	c.duration("limits.restore_timeout", l.RestoreTimeout, time.Second, MaxRestoreTimeout)
+	c.duration("limits.exec_wait", l.ExecWait, 0, maxExecWait)
+	c.duration("limits.stop_budget", l.StopBudget, 0, maxStopBudget)
+	c.duration("limits.settle", l.Settle, time.Second, maxSettle)
+	c.duration("limits.fault_margin", l.FaultMargin, 0, maxSettle)
+	c.number("limits.max_restores", l.MaxRestores, maxRestores)
+}
+
+func (c *checker) absolute(key, path string) {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+		c.fail(key, "write an absolute path without . or .. and without a slash at the end", "%.200q is not a clean absolute path", path)
+	}
+}
+
+func (c *checker) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		c.fail(key, fmt.Sprintf("write one of %q", allowed), "%.80q is not known", value)
+	}
+}
+
+func (c *checker) number(key string, n, hi int) {
+	if n < 1 || n > hi {
+		c.fail(key, fmt.Sprintf("write a number from 1 to %d", hi), "%d is out of range", n)
+	}
+}
+
+func (c *checker) size(key string, s, lo, hi Size) {
+	if s < lo || s > hi {
+		c.fail(key, fmt.Sprintf("write a size from %v to %v", lo, hi), "%v is out of range", s)
+	}
+}
+
+func (c *checker) duration(key string, d Duration, lo, hi time.Duration) {
+	if d.Duration < lo || d.Duration > hi {
+		c.fail(key, fmt.Sprintf("write a duration from %v to %v", lo, hi), "%v is out of range", d)
+	}
+}

@@ -1,0 +1,104 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/containerd/log"
+	"github.com/containerd/nri/pkg/api"
+
+	"github.com/rekindle-dev/rekindle/agent"
+)
+
+// imageNameAnnotation is where containerd notes a container's image reference.
+const imageNameAnnotation = "io.kubernetes.cri.image-name"
+
+// resolveTimeout bounds the look-up of an image digest; NRI gives two seconds
+// for the whole of a create.
+const resolveTimeout = 500 * time.Millisecond
+
+// facts collects what the agent needs from what NRI shows.
+func facts(pod *api.PodSandbox, c *api.Container) agent.Facts {
+	return agent.Facts{
+		ID: c.GetId(), Name: c.GetName(), Sandbox: pod.GetId(),
+		Namespace: pod.GetNamespace(), Pod: pod.GetName(), PodUID: pod.GetUid(),
+		Labels: pod.GetLabels(), Annotations: pod.GetAnnotations(),
+		Image: c.GetAnnotations()[imageNameAnnotation], Pid: int(c.GetPid()),
+	}
+}
+
+// complete adds what is needed of a managed container: its image's digest, its
+// fingerprint, and whether it can be checkpointed at all.
+func (p *Plugin) complete(ctx context.Context, f *agent.Facts, pod *api.PodSandbox, c *api.Container) {
+	f.Refusal = refusal(c)
+	f.ImageDigest = p.digest(ctx, c, f.Image)
+	if f.ImageDigest == "" && f.Refusal == "" {
+		f.Refusal = "the digest of the container's image cannot be learnt"
+	}
+	f.Fingerprint = shape(pod, c, f.ImageDigest).Fingerprint()
+}
+
+func (p *Plugin) digest(ctx context.Context, c *api.Container, reference string) string {
+	if digest := c.GetImage().GetDigest(); digest != "" {
+		return digest
+	}
+	if reference == "" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	digest, err := p.images.Digest(ctx, reference)
+	if err != nil {
+		log.G(ctx).WithError(err).WithField("image", reference).Warn("resolve image digest")
+	}
+	return digest
+}
+
+// refusal says why a container cannot be checkpointed at all.
+func refusal(c *api.Container) string {
+	own := map[string]bool{}
+	for _, ns := range c.GetLinux().GetNamespaces() {
+		own[ns.GetType()] = true
+		if ns.GetType() == "pid" && ns.GetPath() != "" {
+			return "its process namespace is shared with other containers; CRIU needs the process ids of the checkpoint to be free"
+		}
+		if ns.GetType() == "user" {
+			return "it has a user namespace (hostUsers: false), which is not supported"
+		}
+	}
+	switch {
+	case !own["pid"]:
+		return "it is in the host's process namespace (hostPID); CRIU needs the process ids of the checkpoint to be free"
+	case !own["network"]:
+		return "it is in the host's network namespace (hostNetwork); its ports and connections belong to the node"
+	case !own["ipc"]:
+		return "it is in the host's IPC namespace (hostIPC)"
+	}
+	return ""
+}
+
+// shape collects what must be equal for a restore.
+func shape(pod *api.PodSandbox, c *api.Container, digest string) agent.Shape {
+	s := agent.Shape{
+		ImageDigest: digest, Args: c.GetArgs(), Env: c.GetEnv(),
+		Seccomp:  c.GetLinux().GetSeccompProfile().String(),
+		Volatile: append([]string{pod.GetName(), pod.GetUid(), pod.GetId()}, pod.GetIps()...),
+	}
+	if u := c.GetUser(); u != nil {
+		s.User = fmt.Sprintf("%d:%d %v", u.GetUid(), u.GetGid(), u.GetAdditionalGids())
+	}
+	for _, m := range c.GetMounts() {
+		s.Mounts = append(s.Mounts, m.GetType()+" "+m.GetDestination())
+	}
+	for _, r := range c.GetRlimits() {
+		s.Rlimits = append(s.Rlimits, fmt.Sprintf("%s %d %d", r.GetType(), r.GetSoft(), r.GetHard()))
+	}
+	for _, ns := range c.GetLinux().GetNamespaces() {
+		s.Namespaces = append(s.Namespaces, ns.GetType())
+	}
+	for _, d := range c.GetLinux().GetDevices() {
+		s.Devices = append(s.Devices, d.GetType()+" "+d.GetPath())
+	}
+	return s
+}

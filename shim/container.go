@@ -1,0 +1,85 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/criu"
+)
+
+// Reasons to end a dump that is under way.
+var (
+	errKilled     = errors.New("the container is being killed")
+	errOverBudget = errors.New("the time for a checkpoint before the stop was over")
+)
+
+// container is what the shim knows of a managed one.
+type container struct {
+	id      string
+	dir     api.ContainerDir
+	bundle  string
+	spec    *bundleSpec
+	runtime criu.Runtime
+	// upper is the writable layer's directory; empty when the snapshotter has none.
+	upper string
+
+	// gate keeps exec, kill and the like (readers) and a dump (the writer) apart.
+	gate sync.RWMutex
+	// oom is set when the kernel killed a process of the container for memory.
+	oom atomic.Bool
+
+	mu sync.Mutex
+	// asked is set by a request to stop, ended at the container's end. What is
+	// asked afterwards is only containerd cleaning up.
+	asked, ended bool
+	// cancel ends the dump that is under way; nil when there is none.
+	cancel context.CancelCauseFunc
+	// stop is the stop signal that is being held back; nil when there is none.
+	stop *heldStop
+}
+
+// dumping notes the dump under way, so that a kill can end it. The returned
+// function forgets it.
+func (c *container) dumping(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	c.mu.Lock()
+	c.cancel = cancel
+	c.mu.Unlock()
+	return ctx, func() {
+		c.mu.Lock()
+		c.cancel = nil
+		c.mu.Unlock()
+		cancel(nil)
+	}
+}
+
+// askToStop notes a request to stop; false when the container has ended already.
+func (c *container) askToStop() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.asked = true
+	return true
+}
+
+// end notes that the container has ended, and tells whether that was asked for.
+func (c *container) end() (asked bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	return c.asked
+}
+
+// interrupt ends a dump that is under way.
+func (c *container) interrupt(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel != nil {
+		c.cancel(why)
+	}
+}

@@ -1,0 +1,187 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/pkg/sys/reaper"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/criu"
+)
+
+// freezeTimeout bounds the freeze alone; a process in uninterruptible sleep
+// cannot be frozen, and the others must not wait for it.
+const freezeTimeout = 2 * time.Second
+
+// Dump writes the container's memory, changed files and /dev/shm below r.Dir,
+// all of one moment: the container is frozen once, and thawed whatever happens.
+func (s *Service) Dump(ctx context.Context, r *api.DumpRequest) (*api.DumpResponse, error) {
+	c := s.managed(r.ContainerId)
+	if c == nil {
+		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound, "container %.64q is not managed", r.ContainerId)
+	}
+	if r.Hold && !c.stopHeld() {
+		return nil, errgrpc.ToGRPC(errNoStop)
+	}
+	ctx, release := c.dumping(ctx)
+	defer release()
+	pid, err := s.runningPid(ctx, c)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	freezer, err := criu.FreezerOf(pid)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	if err := c.shut(ctx, freezer, pid, time.Duration(r.ExecWaitNs)); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	resp, held, err := s.dump(ctx, c, freezer, r)
+	if !held {
+		c.gate.Unlock()
+	}
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return resp, nil
+}
+
+func (s *Service) runningPid(ctx context.Context, c *container) (int, error) {
+	state, err := s.State(ctx, &taskAPI.StateRequest{ID: c.id})
+	if err != nil {
+		return 0, err
+	}
+	if state.Status != task.Status_RUNNING {
+		return 0, fmt.Errorf("container is %s: %w", state.Status, errdefs.ErrFailedPrecondition)
+	}
+	return int(state.Pid), nil
+}
+
+// dump returns with the container thawed, or held: frozen, and the gate closed,
+// for whoever holds its stop signal back.
+func (s *Service) dump(ctx context.Context, c *container, freezer criu.Freezer, r *api.DumpRequest) (_ *api.DumpResponse, held bool, err error) {
+	if err := copySpec(c.bundle, r.Dir); err != nil {
+		return nil, false, err
+	}
+	freezeCtx, cancel := context.WithTimeout(ctx, freezeTimeout)
+	defer cancel()
+	began := time.Now()
+	if err := freezer.Freeze(freezeCtx); err != nil {
+		return nil, false, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
+	}
+	defer func() {
+		if held {
+			return
+		}
+		if terr := thaw(ctx, freezer, c.id); terr != nil {
+			err = errors.Join(err, terr)
+		}
+	}()
+	took, err := s.capture(ctx, c, r)
+	if err != nil {
+		return nil, false, err
+	}
+	if r.Hold {
+		if !c.hold(freezer) {
+			return nil, false, errNoStop
+		}
+		held = true
+	} else if err := thaw(ctx, freezer, c.id); err != nil {
+		return nil, false, err
+	}
+	return &api.DumpResponse{PauseNs: int64(time.Since(began)), DumpNs: int64(took)}, held, nil
+}
+
+// capture copies the files while CRIU writes the memory; both belong to the
+// same freeze. It returns how long CRIU took.
+func (s *Service) capture(ctx context.Context, c *container, r *api.DumpRequest) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(r.TimeoutNs))
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	var took time.Duration
+	group.Go(func() error {
+		began := time.Now()
+		err := criu.Dump(ctx, startReaped, c.runtime, c.id, r.Dir)
+		took = time.Since(began)
+		return err
+	})
+	parts := map[string]string{rootfsPart: c.upper, shmPart: c.spec.shm(s.sandbox)}
+	group.Go(func() error {
+		for part, src := range parts {
+			if err := captureTree(ctx, filepath.Join(r.Dir, part), src, r.FileLimit); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	err := group.Wait()
+	return took, err
+}
+
+// captureTree copies one tree of at most limit bytes.
+func captureTree(ctx context.Context, dst, src string, limit int64) error {
+	if src == "" {
+		return nil
+	}
+	if err := os.Mkdir(dst, 0o700); err != nil {
+		return fmt.Errorf("capture files: %w", err)
+	}
+	if _, err := copyTree(ctx, dst, src, limit, false); err != nil {
+		return fmt.Errorf("capture files: %w", err)
+	}
+	return nil
+}
+
+// thaw lets the container go on; it does not give up at the first error, since
+// nothing is worse than a workload that stands still.
+func thaw(ctx context.Context, f criu.Freezer, id string) error {
+	var err error
+	for range 50 {
+		if err = f.Thaw(); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	log.G(ctx).WithError(err).WithField("container", id).Error("container stays frozen; write THAWED to its freezer.state, or 0 to its cgroup.freeze")
+	return fmt.Errorf("thaw container: %w", err)
+}
+
+func copySpec(bundle, dir string) error {
+	data, err := os.ReadFile(filepath.Join(bundle, specPart))
+	if err != nil {
+		return fmt.Errorf("copy spec: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, specPart), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("copy spec: %w", err)
+	}
+	_, err = f.Write(data)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("copy spec: %w", err)
+	}
+	return nil
+}
+
+// startReaped starts a command whose exit is collected by the shim's reaper.
+func startReaped(cmd *exec.Cmd) (func() (int, error), error) {
+	exits, err := reaper.Default.Start(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return func() (int, error) { return reaper.Default.Wait(cmd, exits) }, nil
+}

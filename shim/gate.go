@@ -1,0 +1,152 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	ptypes "github.com/containerd/containerd/v2/pkg/protobuf/types"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
+
+	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/criu"
+)
+
+const (
+	// gatePoll is the pause between two tries of the gate.
+	gatePoll = 10 * time.Millisecond
+	// killWait bounds how long SIGKILL waits for an interrupted dump to unwind.
+	killWait = 5 * time.Second
+)
+
+// noStop are signals that nobody sends to end a container.
+var noStop = []uint32{
+	0, uint32(unix.SIGHUP), uint32(unix.SIGUSR1), uint32(unix.SIGUSR2),
+	uint32(unix.SIGCONT), uint32(unix.SIGSTOP), uint32(unix.SIGTSTP),
+}
+
+// shut closes the gate for a dump, when no exec session is open: a session's
+// process is no child of the container's init, and CRIU cannot dump such a one.
+// While it waits, for at most wait, the gate stays open, so that neither probes
+// nor signals wait with it. A writer that waits would already keep readers out,
+// so the gate is tried and never waited for.
+func (c *container) shut(ctx context.Context, f criu.Freezer, pid int, wait time.Duration) error {
+	deadline := time.Now().Add(wait)
+	obstacle := errors.New("another call to the container does not end")
+	for {
+		if c.gate.TryLock() {
+			strangers, err := criu.Strangers(f, pid)
+			if err == nil && len(strangers) == 0 {
+				return nil
+			}
+			c.gate.Unlock()
+			if err != nil {
+				return err
+			}
+			obstacle = fmt.Errorf("an exec session is open (process %d)", strangers[0])
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w and did not end within %s: %w", obstacle, wait, errdefs.ErrUnavailable)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(gatePoll):
+		}
+	}
+}
+
+// passForKill ends a dump that is under way and waits for it, but not for ever:
+// nothing may keep SIGKILL from a container.
+func (c *container) passForKill() func() {
+	c.abandonStop()
+	for deadline := time.Now().Add(killWait); time.Now().Before(deadline); time.Sleep(gatePoll) {
+		c.interrupt(errKilled)
+		if c.gate.TryRLock() {
+			return c.gate.RUnlock
+		}
+	}
+	return func() {}
+}
+
+// pass holds a call off while the container is being dumped. The returned
+// function must be called when the call is through.
+func (s *Service) pass(id string) func() {
+	c := s.managed(id)
+	if c == nil {
+		return func() {}
+	}
+	c.gate.RLock()
+	return c.gate.RUnlock
+}
+
+// Start starts the container, or an exec session in it. An exec that arrives
+// during a dump waits for the end of the pause: its process would be no child
+// of the container's init, and CRIU cannot dump such a one.
+func (s *Service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.StartResponse, error) {
+	defer s.pass(r.ID)()
+	return s.TTRPCTaskService.Start(ctx, r)
+}
+
+// Kill delivers a signal. A signal to the whole container waits for a dump to
+// end, SIGKILL ends the dump. A stop signal is held back while the container is
+// checkpointed, when its policy says so.
+func (s *Service) Kill(ctx context.Context, r *taskAPI.KillRequest) (*ptypes.Empty, error) {
+	c := s.managed(r.ID)
+	if c == nil || r.ExecID != "" {
+		return s.TTRPCTaskService.Kill(ctx, r)
+	}
+	if !slices.Contains(noStop, r.Signal) && c.askToStop() {
+		if err := c.dir.Write(&api.Stop{Signal: r.Signal, At: time.Now()}); err != nil {
+			log.G(ctx).WithError(err).WithField("container", c.id).Warn("note the request to stop")
+		}
+	}
+	if r.Signal == uint32(unix.SIGKILL) {
+		defer c.passForKill()()
+		return s.TTRPCTaskService.Kill(ctx, r)
+	}
+	if s.checkpointed(ctx, c, r.Signal) {
+		return &ptypes.Empty{}, nil
+	}
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	return s.TTRPCTaskService.Kill(ctx, r)
+}
+
+// Pause freezes the container, but not in the middle of a dump, which freezes
+// and thaws it itself.
+func (s *Service) Pause(ctx context.Context, r *taskAPI.PauseRequest) (*ptypes.Empty, error) {
+	defer s.pass(r.ID)()
+	return s.TTRPCTaskService.Pause(ctx, r)
+}
+
+// Resume thaws a paused container, but not in the middle of a dump.
+func (s *Service) Resume(ctx context.Context, r *taskAPI.ResumeRequest) (*ptypes.Empty, error) {
+	defer s.pass(r.ID)()
+	return s.TTRPCTaskService.Resume(ctx, r)
+}
+
+// Checkpoint is containerd's own operation, kept apart from ours.
+func (s *Service) Checkpoint(ctx context.Context, r *taskAPI.CheckpointTaskRequest) (*ptypes.Empty, error) {
+	defer s.pass(r.ID)()
+	return s.TTRPCTaskService.Checkpoint(ctx, r)
+}
+
+// Delete removes an ended container, or an ended exec session.
+func (s *Service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
+	if r.ExecID != "" {
+		return s.TTRPCTaskService.Delete(ctx, r)
+	}
+	release := s.pass(r.ID)
+	defer release()
+	resp, err := s.TTRPCTaskService.Delete(ctx, r)
+	if err == nil {
+		s.forget(r.ID)
+	}
+	return resp, err
+}

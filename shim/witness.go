@@ -1,0 +1,69 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	eventstypes "github.com/containerd/containerd/api/events"
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/log"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/rekindle-dev/rekindle/api"
+)
+
+// witness passes every event on to containerd and notes how containers ended.
+// The daemon reads the notes; it may be down when a container ends.
+type witness struct {
+	shim.Publisher
+	service *Service
+}
+
+// Publish notes the event and forwards it.
+func (w *witness) Publish(ctx context.Context, topic string, event events.Event) error {
+	switch e := event.(type) {
+	case *eventstypes.TaskOOM:
+		if c := w.service.managed(e.ContainerID); c != nil {
+			c.oom.Store(true)
+		}
+	case *eventstypes.TaskExit:
+		if e.ID == e.ContainerID {
+			w.exited(ctx, e)
+		}
+	}
+	return w.Publisher.Publish(ctx, topic, event)
+}
+
+func (w *witness) exited(ctx context.Context, e *eventstypes.TaskExit) {
+	w.service.ended(e.ContainerID)
+	if c := w.service.managed(e.ContainerID); c != nil {
+		c.noteExit(ctx, e.ExitStatus, e.ExitedAt)
+	}
+}
+
+// Wait returns when the container has ended, or the exec session. Whoever waits
+// acts at once, and may do so before the event of the end is published.
+func (s *Service) Wait(ctx context.Context, r *taskAPI.WaitRequest) (*taskAPI.WaitResponse, error) {
+	resp, err := s.TTRPCTaskService.Wait(ctx, r)
+	if err == nil && r.ExecID == "" {
+		if c := s.managed(r.ID); c != nil {
+			c.noteExit(ctx, resp.ExitStatus, resp.ExitedAt)
+		}
+	}
+	return resp, err
+}
+
+// noteExit writes the exit record; that it is written more than once does no
+// harm, and the last one knows most.
+func (c *container) noteExit(ctx context.Context, status uint32, at *timestamppb.Timestamp) {
+	exit := &api.Exit{Status: status, Asked: c.end(), OOM: c.oom.Load()}
+	if at != nil {
+		exit.At = at.AsTime()
+	}
+	if err := c.dir.Write(exit); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.G(ctx).WithError(err).WithField("container", c.id).Warn("note the exit")
+	}
+}

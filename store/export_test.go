@@ -1,0 +1,28 @@
+package store
+
+// SetHook has fn called before each step of every commit.
+func (s *Store) SetHook(fn func(step string)) { s.hook = fn }
+
+// CommitSteps returns the names of the steps in their order.
+func CommitSteps() []string {
+	c := &commit{}
+	var names []string
+	for _, s := range append(c.prepareSteps(), c.publishSteps()...) {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// Escape and Unescape are what manifests do to names.
+var (
+	Escape   = escape
+	Unescape = unescape
+)
+
+// Seal encodes m with a digest that fits, sound or not.
+func Seal(m Manifest) (_ []byte, err error) {
+	if m.Digest, err = m.digest(); err != nil {
+		return nil, err
+	}
+	return m.Encode()
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"io/fs"
+	"time"
+)
+
+// Schema is the version of the manifest that this package writes and reads.
+const Schema = 1
+
+// Manifest is what is known about a checkpoint, and its commit record. The
+// fields up to Dump are the caller's to fill, except those marked as set by
+// [Staging.Commit]. Field order is the order in the file.
+type Manifest struct {
+	// Schema is set by Commit.
+	Schema int `json:"schema"`
+	// ID is set by Commit. Ids sort by time.
+	ID string `json:"id"`
+	// Created is the wall clock at commit if the caller leaves it zero. It is
+	// for people; nothing is ordered by it.
+	Created time.Time `json:"created"`
+
+	// Node, BootID, Kernel, Arch, CPUDigest, CRIU and Runc say where and with
+	// what the dump was made.
+	Node      string `json:"node"`
+	BootID    string `json:"bootId"`
+	Kernel    string `json:"kernel"`
+	Arch      string `json:"arch"`
+	CPUDigest string `json:"cpuDigest"`
+	CRIU      string `json:"criu"`
+	Runc      string `json:"runc"`
+
+	// Lineage is set by Commit to that of the staging.
+	Lineage
+
+	// PodName to Fingerprint say what was dumped.
+	PodName     string `json:"podName"`
+	PodUID      string `json:"podUid"`
+	SandboxID   string `json:"sandboxId"`
+	ContainerID string `json:"containerId"`
+	ImageName   string `json:"imageName"`
+	ImageDigest string `json:"imageDigest"`
+	Fingerprint string `json:"fingerprint"`
+
+	// Trigger and Reason say why.
+	Trigger string `json:"trigger"`
+	Reason  string `json:"reason"`
+	// LeaveRunning is false when the container ended with the dump.
+	LeaveRunning bool `json:"leaveRunning"`
+	// Parent is the checkpoint this one builds on; empty if it is complete.
+	Parent string `json:"parent"`
+	// RestoredFrom is the checkpoint the container was restored from, if any.
+	RestoredFrom string `json:"restoredFrom"`
+
+	// Pause is how long the container stood still, Dump how long CRIU took.
+	Pause time.Duration `json:"pauseNs"`
+	Dump  time.Duration `json:"dumpNs"`
+
+	// Bytes is the sum of the sizes of Files; set by Commit.
+	Bytes int64 `json:"bytes"`
+	// Files lists everything in the checkpoint's directory but the manifest,
+	// sorted by path; set by Commit.
+	Files []File `json:"files"`
+	// Digest is the SHA-256 of the manifest with this field empty; set by
+	// Commit.
+	Digest string `json:"digest"`
+}
+
+// FileType is the kind of a file in a checkpoint.
+type FileType string
+
+// Kinds of files. Those after TypeHardlink occur only under rootfs/;
+// TypeHardlink also under shm/.
+const (
+	TypeFile     FileType = "file"
+	TypeDir      FileType = "dir"
+	TypeHardlink FileType = "hardlink"
+	TypeSymlink  FileType = "symlink"
+	TypeFIFO     FileType = "fifo"
+	TypeSocket   FileType = "socket"
+	TypeWhiteout FileType = "whiteout" // character device 0:0: overlayfs for "deleted"
+)
+
+// File is one entry of a checkpoint's directory.
+type File struct {
+	// Path is relative to the checkpoint, with slashes, and clean.
+	Path string `json:"path"`
+	// Type is the kind of file.
+	Type FileType `json:"type"`
+	// Size is the length in bytes of a TypeFile, and 0 for all else.
+	Size int64 `json:"size"`
+	// Mode has the permission bits and setuid, setgid and sticky as in
+	// chmod(2); 0 for hard and symbolic links.
+	Mode uint32 `json:"mode"`
+	// UID and GID are the owner; 0 for hard links.
+	UID uint32 `json:"uid"`
+	GID uint32 `json:"gid"`
+	// Link is where a symbolic link points, or the path of the first of the
+	// names that a hard-linked file has.
+	Link string `json:"link,omitempty"`
+	// Xattrs is the digest of the extended attributes, empty if there are
+	// none that count.
+	Xattrs string `json:"xattrs,omitempty"`
+	// SHA256 is the digest of the content of a TypeFile, in hexadecimal.
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// FileMode returns Mode as Go writes it, without the type.
+func (f File) FileMode() fs.FileMode {
+	m := fs.FileMode(f.Mode & 0o777)
+	for bit, goBit := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if f.Mode&bit != 0 {
+			m |= goBit
+		}
+	}
+	return m
+}
+
+// Checkpoint is a committed checkpoint as it was when it was listed.
+type Checkpoint struct {
+	Manifest
+
+	dir string
+}
+
+// Dir returns the absolute path of the checkpoint's directory. Nothing in it
+// may be changed.
+func (c Checkpoint) Dir() string { return c.dir }
+
+// String returns "namespace/workload/container/id".
+func (c Checkpoint) String() string { return c.Lineage.String() + "/" + c.ID }

@@ -1,0 +1,214 @@
+package store_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rekindle-dev/rekindle/store"
+)
+
+// example returns the manifest printed in the format document.
+func example(t testing.TB) []byte {
+	t.Helper()
+	doc, err := os.ReadFile(filepath.Join("..", "docs", "checkpoint-format.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(doc), "```json\n")
+	text, _, end := strings.Cut(rest, "```\n")
+	if !ok || !end {
+		t.Fatal("the document has no example")
+	}
+	return []byte(text)
+}
+
+func TestDocument(t *testing.T) {
+	data := example(t)
+	t.Run("ExampleIsAManifest", func(t *testing.T) {
+		m, err := store.ParseManifest(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Lineage != redis || len(m.Files) == 0 {
+			t.Fatalf("manifest=%+v", m)
+		}
+	})
+	t.Run("TablesNameEveryField", func(t *testing.T) {
+		doc, err := os.ReadFile(filepath.Join("..", "docs", "checkpoint-format.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		full, err := json.Marshal(store.Manifest{Files: []store.File{{Link: "x", Xattrs: "x", SHA256: "x"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var top map[string]any
+		if err := json.Unmarshal(full, &top); err != nil {
+			t.Fatal(err)
+		}
+		for _, fields := range []map[string]any{top, top["files"].([]any)[0].(map[string]any)} {
+			for name := range fields {
+				if !bytes.Contains(doc, []byte("\n| `"+name+"` |")) {
+					t.Errorf("no table has %s", name)
+				}
+			}
+		}
+	})
+}
+
+func TestParseManifestRefuses(t *testing.T) {
+	good := string(example(t))
+	edit := func(from, to string) string {
+		if !strings.Contains(good, from) {
+			t.Fatalf("the example has no %s", from)
+		}
+		return strings.Replace(good, from, to, 1)
+	}
+	tests := map[string]struct {
+		text string
+		want error
+	}{
+		"Empty":          {"", store.ErrCorrupt},
+		"NotJSON":        {"{", store.ErrCorrupt},
+		"Null":           {"null", store.ErrSchema},
+		"NewerSchema":    {edit(`"schema": 1`, `"schema": 2`), store.ErrSchema},
+		"NoSchema":       {"{}", store.ErrSchema},
+		"SchemaText":     {edit(`"schema": 1`, `"schema": "1"`), store.ErrCorrupt},
+		"UnknownKey":     {edit(`"node"`, `"extra": 1, "node"`), store.ErrCorrupt},
+		"DuplicateKey":   {edit(`"node"`, `"node": "x", "node"`), store.ErrCorrupt},
+		"OtherCase":      {edit(`"node"`, `"Node"`), store.ErrCorrupt},
+		"OtherSpace":     {edit(`"node": `, `"node":  `), store.ErrCorrupt},
+		"Trailing":       {good + "{}", store.ErrCorrupt},
+		"TrailingSpace":  {good + "\n", store.ErrCorrupt},
+		"InvalidUTF8":    {edit(`"node": "`, "\"node\": \"\xff"), store.ErrCorrupt},
+		"ChangedValue":   {edit(`"namespace": "shop"`, `"namespace": "shoq"`), store.ErrCorrupt},
+		"ChangedDigest":  {edit(`"digest": "sha256:`, `"digest": "sha256:0`), store.ErrCorrupt},
+		"TooLarge":       {good + strings.Repeat(" ", store.MaxManifest), store.ErrCorrupt},
+		"DeeplyNested":   {strings.Repeat("[", 1<<20), store.ErrCorrupt},
+		"HugeNumber":     {edit(`"schema": 1`, `"schema": 1e99`), store.ErrCorrupt},
+		"NegativeSchema": {edit(`"schema": 1`, `"schema": -1`), store.ErrSchema},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := store.ParseManifest([]byte(tc.text)); !errors.Is(err, tc.want) {
+				t.Fatalf("ParseManifest=%v, want %v", err, tc.want)
+			}
+		})
+	}
+}
+
+// TestParseManifestChecks seals manifests that are wrong in themselves, as
+// somebody could who knows how digests are made.
+func TestParseManifestChecks(t *testing.T) {
+	sum := strings.Repeat("0", 64)
+	file := func(path string) store.File { return store.File{Path: path, Type: store.TypeFile, SHA256: sum} }
+	files := map[string][]store.File{
+		"Absolute":          {file("/etc/shadow")},
+		"DotDot":            {file("criu/../../x")},
+		"Dot":               {file("./x")},
+		"DoubleSlash":       {file("criu//x")},
+		"EmptyPath":         {file("")},
+		"NUL":               {file("a\x00b")},
+		"LongName":          {file(strings.Repeat("x", 256))},
+		"TooDeep":           {file(strings.Repeat("d/", 300) + "x")},
+		"Repeated":          {file("a"), file("a")},
+		"OutOfOrder":        {file("b"), file("a")},
+		"TheManifest":       {file("manifest.json")},
+		"NoDigest":          {{Path: "a", Type: store.TypeFile}},
+		"UpperDigest":       {{Path: "a", Type: store.TypeFile, SHA256: strings.Repeat("A", 64)}},
+		"ShortDigest":       {{Path: "a", Type: store.TypeFile, SHA256: "00"}},
+		"DigestOfDir":       {{Path: "a", Type: store.TypeDir, SHA256: sum}},
+		"NegativeSize":      {{Path: "a", Type: store.TypeFile, Size: -1, SHA256: sum}},
+		"SizeOfDir":         {{Path: "a", Type: store.TypeDir, Size: 1}},
+		"Overflow":          {{Path: "a", Type: store.TypeFile, Size: 1 << 62, SHA256: sum}, {Path: "b", Type: store.TypeFile, Size: 1 << 62, SHA256: sum}},
+		"Mode":              {{Path: "a", Type: store.TypeDir, Mode: 0o10000}},
+		"UnknownType":       {{Path: "a", Type: "door"}},
+		"SymlinkOutside":    {{Path: "criu/a", Type: store.TypeSymlink, Link: "x"}},
+		"RootfsIsALink":     {{Path: "rootfs", Type: store.TypeSymlink, Link: "/"}},
+		"SymlinkNowhere":    {{Path: "rootfs/a", Type: store.TypeSymlink}},
+		"LinkOfFile":        {{Path: "rootfs/a", Type: store.TypeFile, Link: "x", SHA256: sum}},
+		"HardlinkToLater":   {{Path: "rootfs/a", Type: store.TypeHardlink, Link: "rootfs/b"}},
+		"HardlinkOutside":   {{Path: "rootfs/a", Type: store.TypeHardlink, Link: "../a"}},
+		"WhiteoutInCRIU":    {{Path: "criu/a", Type: store.TypeWhiteout}},
+		"RootfsLookalike":   {{Path: "rootfsx/a", Type: store.TypeWhiteout}},
+		"BytesDoNotFitSize": {{Path: "a", Type: store.TypeFile, Size: 7, SHA256: sum}},
+	}
+	base, err := store.ParseManifest(example(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoil := map[string]func(*store.Manifest){
+		"ID":           func(m *store.Manifest) { m.ID = "../x" },
+		"LowerID":      func(m *store.Manifest) { m.ID = strings.ToLower(m.ID) },
+		"Namespace":    func(m *store.Manifest) { m.Namespace = ".." },
+		"Parent":       func(m *store.Manifest) { m.Parent = "x" },
+		"RestoredFrom": func(m *store.Manifest) { m.RestoredFrom = "/" },
+		"Pause":        func(m *store.Manifest) { m.Pause = -1 },
+		"LongReason":   func(m *store.Manifest) { m.Reason = strings.Repeat("x", 5000) },
+	}
+	for name, list := range files {
+		spoil[name] = func(m *store.Manifest) { m.Files, m.Bytes = list, 0 }
+	}
+	for name, fn := range spoil {
+		t.Run(name, func(t *testing.T) {
+			m := base
+			fn(&m)
+			data, err := store.Seal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := store.ParseManifest(data); !errors.Is(err, store.ErrCorrupt) {
+				t.Fatalf("ParseManifest=%v, want ErrCorrupt", err)
+			}
+		})
+	}
+}
+
+func TestEscape(t *testing.T) {
+	for name, want := range map[string]string{
+		"plain": "plain", "a b": "a b", "é": "é", "%": "%25", "\n": "%0A", "caf\xe9": "caf%E9", "\ufffd": "\ufffd", "\x7f": "%7F",
+	} {
+		got := store.Escape(name)
+		if got != want || store.Unescape(got) != name {
+			t.Errorf("Escape(%q)=%q, want %q and back", name, got, want)
+		}
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	f.Add(example(f))
+	f.Add([]byte(`{"schema": 1}`))
+	f.Add([]byte(`{"schema": 1, "files": [{"path": "%"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := store.ParseManifest(data)
+		if err != nil {
+			if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrSchema) {
+				t.Fatalf("error of another kind: %v", err)
+			}
+			return
+		}
+		again, err := m.Encode()
+		if err != nil || !bytes.Equal(again, data) {
+			t.Fatalf("not canonical: %v", err)
+		}
+		for _, file := range m.Files {
+			if !filepath.IsLocal(file.Path) {
+				t.Fatalf("path %q leaves the checkpoint", file.Path)
+			}
+		}
+	})
+}
+
+func FuzzEscape(f *testing.F) {
+	f.Add("a%41\xff\n")
+	f.Fuzz(func(t *testing.T, name string) {
+		if got := store.Unescape(store.Escape(name)); got != name {
+			t.Fatalf("%q came back as %q", name, got)
+		}
+	})
+}

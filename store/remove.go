@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// maxQuarantine is how many checkpoints quarantine holds; the oldest make way.
+const maxQuarantine = 8
+
+const reasonExt = ".reason"
+
+// Remove removes a checkpoint and its marks. The checkpoint is invisible from
+// the first moment, whatever interrupts the rest. A process that has its files
+// open can go on reading them.
+func (s *Store) Remove(ctx context.Context, id string) error {
+	return s.remove(ctx, id, func(string) bool { return false })
+}
+
+// remove asks inUse at the last moment.
+func (s *Store) remove(ctx context.Context, id string, inUse func(string) bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := s.take(id, func(l Lineage) error {
+		if inUse(id) {
+			return ErrInUse
+		}
+		return s.toTrash(l, id)
+	})
+	if err != nil {
+		return &Error{Op: "remove", ID: id, Err: err}
+	}
+	if err := errors.Join(s.dropMarks(id), s.root.RemoveAll(path.Join(trashDir, id))); err != nil {
+		return &Error{Op: "remove", ID: id, Err: err, Hint: "what is left is swept when the store is opened again"}
+	}
+	return nil
+}
+
+// take finds a checkpoint and calls fn with the store locked.
+func (s *Store) take(id string, fn func(Lineage) error) error {
+	if _, err := parseID(id); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	l, err := s.locate(id)
+	if err != nil {
+		return err
+	}
+	return fn(l)
+}
+
+// toTrash takes a checkpoint out of sight. The caller holds s.mu.
+func (s *Store) toTrash(l Lineage, id string) error { return s.move(l, id, path.Join(trashDir, id)) }
+
+// move renames a checkpoint's directory out of its lineage, durably.
+func (s *Store) move(l Lineage, id, to string) error {
+	if err := s.root.RemoveAll(to); err != nil {
+		return fmt.Errorf("make way: %w", err)
+	}
+	if err := s.root.Rename(path.Join(l.path(), id), to); err != nil {
+		return fmt.Errorf("move checkpoint: %w", err)
+	}
+	if err := errors.Join(syncPath(s.root, l.path()), syncPath(s.root, path.Dir(to))); err != nil {
+		return err
+	}
+	s.prune(l)
+	return nil
+}
+
+// prune removes the directories of a lineage that have become empty. The first
+// that is not, or cannot be removed, ends it; either is harmless.
+func (s *Store) prune(l Lineage) {
+	for dir := l.path(); dir != checkpointsDir; dir = path.Dir(dir) {
+		if s.root.Remove(dir) != nil {
+			return
+		}
+	}
+}
+
+// Quarantine takes a checkpoint out of selection for good, with its manifest
+// sound or not, and keeps it for a person to look at. Its marks are dropped.
+// Quarantine holds the last eight.
+func (s *Store) Quarantine(id, reason string) error {
+	err := s.take(id, func(l Lineage) error { return s.move(l, id, path.Join(quarantineDir, id)) })
+	if err != nil {
+		return &Error{Op: "quarantine", ID: id, Err: err}
+	}
+	reason = strings.ToValidUTF8(clip(reason, maxReason), "?") + "\n"
+	err = errors.Join(
+		s.writeFile(path.Join(quarantineDir, id+reasonExt), []byte(reason)),
+		s.dropMarks(id),
+		s.boundQuarantine(),
+	)
+	if err != nil {
+		return &Error{Op: "quarantine", ID: id, Err: err}
+	}
+	return nil
+}
+
+func (s *Store) boundQuarantine() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids, err := s.subdirs(quarantineDir, validID)
+	if err != nil {
+		return err
+	}
+	slices.Sort(ids)
+	for _, id := range ids[:max(len(ids)-maxQuarantine, 0)] {
+		p := path.Join(quarantineDir, id)
+		if err := s.root.Remove(p + reasonExt); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove reason: %w", err)
+		}
+		if err := s.root.RemoveAll(p); err != nil {
+			return fmt.Errorf("remove oldest: %w", err)
+		}
+	}
+	return nil
+}
+
+// clip cuts text to at most n bytes.
+func clip(text string, n int) string { return text[:min(len(text), n)] }

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+var errKeep = errors.New("at least one checkpoint must be kept")
+
+// Retain removes the oldest of some checkpoints, which are given with the newest
+// first, beyond keep, which is at least 1, and returns the ids of those removed,
+// also with an error. It never removes the newest one that verifies, however
+// many newer ones do not, nor one for which inUse, called with the store locked,
+// returns true; a nil inUse stands for none in use.
+func (s *Store) Retain(ctx context.Context, list []Checkpoint, keep int, inUse func(id string) bool) ([]string, error) {
+	if keep < 1 {
+		return nil, fmt.Errorf("retain checkpoints: keep %d: %w", keep, errKeep)
+	}
+	if len(list) <= keep {
+		return nil, nil
+	}
+	if inUse == nil {
+		inUse = func(string) bool { return false }
+	}
+	good, err := s.newestGood(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	var removed []string
+	for _, cp := range oldestFirst(list[keep:]) {
+		if cp.ID == good {
+			continue
+		}
+		err := s.remove(ctx, cp.ID, inUse)
+		if errors.Is(err, ErrInUse) || errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return removed, err
+		}
+		removed = append(removed, cp.ID)
+	}
+	return removed, nil
+}
+
+// newestGood returns the id of the newest checkpoint that verifies, or nothing.
+// What cannot be told now counts as good.
+func (s *Store) newestGood(ctx context.Context, list []Checkpoint) (string, error) {
+	for _, cp := range list {
+		err := s.Verify(ctx, cp, Quick)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		switch {
+		case err == nil:
+			return cp.ID, nil
+		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrNotFound), errors.Is(err, ErrSchema):
+		default:
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+func oldestFirst(list []Checkpoint) []Checkpoint {
+	out := make([]Checkpoint, 0, len(list))
+	for i := len(list) - 1; i >= 0; i-- {
+		out = append(out, list[i])
+	}
+	return out
+}

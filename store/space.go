@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// minInodes is what a dump needs at least: some dozens of images, and a margin
+// for the files of others.
+const minInodes = 1024
+
+// Space is the state of the filesystem that holds the store, in bytes.
+type Space struct {
+	Total, Free int64
+	// Inodes is the number of free inodes; -1 where the filesystem does not
+	// count them.
+	Inodes int64
+}
+
+// Space asks the filesystem. Free leaves out what is reserved for root.
+func (s *Store) Space() (Space, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(s.lock.Fd()), &st); err != nil {
+		return Space{}, fmt.Errorf("ask for free space: %w", err)
+	}
+	sp := Space{Total: int64(st.Blocks) * st.Bsize, Free: int64(st.Bavail) * st.Bsize, Inodes: -1}
+	if st.Files > 0 {
+		sp.Inodes = int64(st.Ffree)
+	}
+	return sp, nil
+}
+
+// reserve sets need bytes aside for a staging, or returns [ErrNoSpace]. What
+// open stagings have asked for counts as used, although some of it may be
+// written already: refusing a dump too early is cheap. The caller holds s.mu.
+func (s *Store) reserve(need int64) error {
+	sp, err := s.Space()
+	if err != nil {
+		return err
+	}
+	left := sp.Free - s.reserved - need
+	if left < s.minFree.Load() {
+		return &Error{
+			Op: "reserve space", Path: s.path, Err: ErrNoSpace,
+			Hint: fmt.Sprintf("%d bytes are free, %d are reserved, this dump needs %d and %d must stay free; "+
+				"remove checkpoints, enlarge the filesystem or lower store.min_free", sp.Free, s.reserved, need, s.minFree.Load()),
+		}
+	}
+	if sp.Inodes >= 0 && sp.Inodes < minInodes {
+		return &Error{
+			Op: "reserve space", Path: s.path, Err: ErrNoSpace,
+			Hint: fmt.Sprintf("only %d inodes are free; remove files or checkpoints", sp.Inodes),
+		}
+	}
+	s.reserved += need
+	return nil
+}
+
+// Usage is what a checkpoint takes.
+type Usage struct {
+	// Logical is the sum of the sizes of its files.
+	Logical int64
+	// Real is the space allocated on disk, less than Logical where files are
+	// sparse.
+	Real int64
+	// Files counts files and directories.
+	Files int
+}
+
+// Usage measures a checkpoint by looking at its files.
+func (s *Store) Usage(ctx context.Context, cp Checkpoint) (Usage, error) {
+	root, err := s.openCheckpoint(cp.Lineage, cp.ID)
+	if err != nil {
+		return Usage{}, &Error{Op: "measure", ID: cp.ID, Err: err}
+	}
+	defer root.Close()
+	entries, err := scan(ctx, root)
+	if err != nil {
+		return Usage{}, &Error{Op: "measure", ID: cp.ID, Err: err}
+	}
+	var u Usage
+	for _, e := range entries {
+		u.Logical += e.Size
+		u.Real += e.real
+		u.Files++
+	}
+	if info, err := root.Lstat(ManifestName); err == nil {
+		u.Logical += info.Size()
+	}
+	return u, nil
+}

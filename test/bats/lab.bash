@@ -1,0 +1,159 @@
+# Shared by the end-to-end suites: pods of the lab, and waiting for conditions.
+# The lab's env file has been sourced; every suite talks to real parts only.
+# shellcheck shell=bash
+
+: "${LAB_DIR:?source the env file of a running lab first (make -s lab-env)}"
+
+# wait_for SECONDS COMMAND... returns when the command succeeds, and fails with
+# what it printed last when it did not in time.
+wait_for() {
+  local deadline=$((SECONDS + $1)) out
+  shift
+  until out=$("$@" 2>&1); do
+    if ((SECONDS >= deadline)); then
+      printf 'waited in vain for: %s\n%s\n' "$*" "$out" >&2
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+# has TEXT COMMAND... succeeds when the command's output contains the text.
+has() {
+  local text=$1 out
+  shift
+  out=$("$@" 2>&1)
+  [[ $out == *"$text"* ]] || {
+    printf '%s\n' "$out"
+    return 1
+  }
+}
+
+# apply creates objects from the YAML on standard input.
+apply() { kubectl apply -f - >/dev/null; }
+
+# ready POD waits until the pod is Ready.
+ready() { kubectl wait --for=condition=Ready "pod/$1" --timeout=60s >/dev/null; }
+
+# gone POD deletes a pod and waits until it is gone.
+gone() { kubectl delete pod "$1" --ignore-not-found --timeout=60s >/dev/null; }
+
+pod_ip() { kubectl get pod "$1" -o jsonpath='{.status.podIP}'; }
+
+# restarts POD [CONTAINER]
+restarts() {
+  kubectl get pod "$1" -o json |
+    jq -r --arg c "${2:-}" '[.status.containerStatuses[] | select($c == "" or .name == $c)][0].restartCount'
+}
+
+# container_id POD [CONTAINER] prints the id of the container that runs now.
+container_id() {
+  kubectl get pod "$1" -o json |
+    jq -r --arg c "${2:-}" '[.status.containerStatuses[] | select($c == "" or .name == $c)][0].containerID | sub("containerd://"; "")'
+}
+
+# init_pid POD [CONTAINER] prints the id, within the node, of the container's init.
+init_pid() {
+  local id
+  id=$(container_id "$@")
+  in-node ctr -n k8s.io task ls | awk -v id="$id" '$1 == id {print $2}'
+}
+
+# crash POD [CONTAINER] kills the container's init, and returns when the kubelet
+# has noticed and the next one is ready.
+crash() {
+  local before
+  before=$(restarts "$@")
+  in-node kill -9 "$(init_pid "$@")"
+  wait_for 60 restarted "$before" "$@"
+  ready "$1"
+}
+
+# restarted BEFORE POD [CONTAINER] tells whether a container has been restarted
+# more than BEFORE times.
+restarted() { (($(restarts "${@:2}") > $1)); }
+
+# http POD PATH [PORT] asks a pod's HTTP server, from within the node.
+http() { in-node curl -sS --max-time 5 "http://$(pod_ip "$1"):${3:-8080}$2"; }
+
+# checkpoint POD[/CONTAINER] makes a checkpoint now and prints its id.
+checkpoint() {
+  local made
+  made=$(rekindle checkpoint "default/$1" -o json) || return
+  jq -er '.checkpoints[0].id' <<<"$made"
+}
+
+# decisions POD prints what was decided about a pod's containers, newest first.
+decisions() {
+  rekindle explain "default/$1" -o json |
+    jq -r '.containers[].decisions[]? | "\(.action) \(.outcome) \(.checkpoint // "-") \(.reason)"'
+}
+
+# dir_of ID prints the directory of a checkpoint.
+dir_of() { rekindle inspect "$1" -o json | jq -r .dir; }
+
+# annotated [KEY=VALUE...] prints the annotations of a pod for YAML's flow style.
+annotated() {
+  local pair out=
+  for pair in "$@"; do out+="\"${pair%%=*}\": \"${pair#*=}\", "; done
+  printf '{%s}' "${out%, }"
+}
+
+# pod NAME IMAGE COMMAND [ANNOTATION=VALUE...] starts a pod on the rekindle
+# handler with one container named app, and waits until it is Ready. COMMAND is
+# a list in YAML's flow style. Without annotations the pod is left alone.
+pod() {
+  local name=$1 image=$2 command=$3
+  shift 3
+  apply <<EOF
+apiVersion: v1
+kind: Pod
+metadata: { name: $name, annotations: $(annotated "$@") }
+spec:
+  runtimeClassName: rekindle
+  terminationGracePeriodSeconds: 1
+  containers:
+    - { name: app, image: "rekindle.test/$image:lab", imagePullPolicy: Never, command: $command }
+EOF
+  ready "$name"
+}
+
+# clean takes away all pods, with what would make them again, and all
+# checkpoints, so that no test finds what another has left.
+clean() {
+  local id
+  kubectl delete deployments,statefulsets,pods --all --now --timeout=60s >/dev/null 2>&1
+  for id in $(rekindle list -o json | jq -r '.checkpoints[]?.id'); do
+    rekindle remove "$id" >/dev/null
+  done
+}
+
+# explains POD TEXT waits until the text stands in a decision about the pod.
+explains() { wait_for 30 has "$2" decisions "$1"; }
+
+# comes_from POD ID waits until explain says that the pod was restored from
+# that checkpoint.
+comes_from() { explains "$1" "restore taken $2"; }
+
+# ended POD [CONTAINER] prints how the container before the present one ended,
+# as "exit code, reason".
+ended() {
+  kubectl get pod "$1" -o json |
+    jq -r --arg c "${2:-}" '[.status.containerStatuses[] | select($c == "" or .name == $c)][0].lastState.terminated | "\(.exitCode) \(.reason)"'
+}
+
+# at_least MINIMUM NUMBER
+at_least() {
+  (($2 >= $1)) || {
+    printf '%s is less than %s\n' "$2" "$1" >&2
+    return 1
+  }
+}
+
+# less_than MAXIMUM NUMBER
+less_than() {
+  (($2 < $1)) || {
+    printf '%s is not less than %s\n' "$2" "$1" >&2
+    return 1
+  }
+}
