@@ -11,7 +11,7 @@ export LAB_DIR LAB_PORT REKINDLE_CACHE PREFIX DESTDIR
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint unit e2e bench lab-up lab-down lab-env install uninstall generate clean
+.PHONY: help build demo test lint unit e2e bench lab-up lab-down lab-env install uninstall generate reference clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,9 +55,12 @@ install: build ## Install below $(DESTDIR)$(PREFIX) and /etc (root)
 uninstall: ## Remove what install put there; checkpoints stay (root)
 	@scripts/uninstall.sh
 
+reference: ## Generate docs/reference.md from the code
+	go test ./docs -run TestReferenceIsUpToDate -update
+
 # protoc itself is the distribution's (package protobuf-compiler); its plugins
 # are of the versions in go.mod.
-generate: ## Generate the code of api/ from its .proto files
+generate: reference ## Generate that, and the code of api/ from its .proto files
 	GOBIN=$(CURDIR)/bin/generate go install \
 	  google.golang.org/protobuf/cmd/protoc-gen-go github.com/containerd/ttrpc/cmd/protoc-gen-go-ttrpc
 	cd api && PATH=$(CURDIR)/bin/generate:$$PATH protoc \

@@ -110,7 +110,7 @@ func TestParseMistakes(t *testing.T) {
 		"MetricsPortOnly":     {"[metrics]\naddress = ':9464'", 2, "metrics.address", "0.0.0.0:9464"},
 		"MetricsBadPort":      {"[metrics]\naddress = 'localhost:http'", 2, "metrics.address", "host:port"},
 		"BoundsCrossed":       {"[bounds]\ninterval_min = '3h'\ninterval_max = '2h'", 2, "bounds.interval_min", "above"},
-		"DefaultOutOfBounds":  {"[bounds]\ninterval_min = '2m'", 0, "defaults.interval", "from 2m0s"},
+		"DefaultOutOfBounds":  {"[bounds]\ninterval_min = '2m'", 0, "defaults.interval", "from 2m to"},
 		"KeepOutOfBounds":     {"[defaults]\nkeep = 11", 2, "defaults.keep", "1 to 10"},
 		"RestoreMode":         {"[defaults]\nrestore = 'always'", 2, "defaults.restore", `"auto"`},
 		"RestoreTimeout":      {"[limits]\nrestore_timeout = '2m'", 2, "limits.restore_timeout", "1m30s"},

@@ -20,12 +20,12 @@ type Config struct {
 // Store says where checkpoints are kept.
 type Store struct {
 	// Path is the absolute path of the store's directory.
-	Path string `toml:"path"`
+	Path string `toml:"path" example:"\"/srv/rekindle\""`
 	// MinFree is the space a dump must leave free on the store's filesystem.
-	MinFree Size `toml:"min_free"`
+	MinFree Size `toml:"min_free" example:"\"20GiB\""`
 	// MaxAge is how long the checkpoints of a pod that is gone are kept for a
 	// successor.
-	MaxAge Duration `toml:"max_age"`
+	MaxAge Duration `toml:"max_age" example:"\"24h\""`
 }
 
 // Sockets are the absolute paths of the unix sockets the daemon makes or uses.
@@ -41,73 +41,73 @@ type Sockets struct {
 // Log says what the daemon logs and how.
 type Log struct {
 	// Level is one of trace, debug, info, warn, error.
-	Level string `toml:"level"`
+	Level string `toml:"level" example:"\"debug\""`
 	// Format is text or json.
-	Format string `toml:"format"`
+	Format string `toml:"format" example:"\"json\""`
 }
 
 // Metrics says where Prometheus may scrape.
 type Metrics struct {
 	// Address is host:port; empty switches metrics off.
-	Address string `toml:"address"`
+	Address string `toml:"address" example:"\"127.0.0.1:9464\""`
 }
 
 // Namespaces says whose annotations count. A namespace in Deny is never
 // managed, whatever Allow says.
 type Namespaces struct {
 	// Allow lists the namespaces that may opt in; empty means all.
-	Allow []string `toml:"allow"`
+	Allow []string `toml:"allow" example:"[\"shop\", \"bank\"]"`
 	// Deny lists the namespaces that may not.
-	Deny []string `toml:"deny"`
+	Deny []string `toml:"deny" example:"[\"kube-system\", \"vault\"]"`
 }
 
 // Defaults is what holds for a pod that opts in and says no more.
 type Defaults struct {
 	// Interval is the time between two checkpoints of one container.
-	Interval Duration `toml:"interval"`
+	Interval Duration `toml:"interval" example:"\"5m\""`
 	// Keep is how many checkpoints of one container are kept.
-	Keep int `toml:"keep"`
+	Keep int `toml:"keep" example:"5"`
 	// Restore is one of auto, never, fault, successor.
-	Restore string `toml:"restore"`
+	Restore string `toml:"restore" example:"\"successor\""`
 }
 
 // Bounds limits what annotations may ask for; more is cut down to the bound.
 type Bounds struct {
 	// IntervalMin and IntervalMax bound the interval annotation.
-	IntervalMin Duration `toml:"interval_min"`
-	IntervalMax Duration `toml:"interval_max"`
+	IntervalMin Duration `toml:"interval_min" example:"\"30s\""`
+	IntervalMax Duration `toml:"interval_max" example:"\"12h\""`
 	// KeepMax bounds the keep annotation from above; below it is 1.
-	KeepMax int `toml:"keep_max"`
+	KeepMax int `toml:"keep_max" example:"5"`
 }
 
 // Limits bounds what one node does at a time and for how long.
 type Limits struct {
 	// ConcurrentDumps is how many dumps may run at once on the node.
-	ConcurrentDumps int `toml:"concurrent_dumps"`
+	ConcurrentDumps int `toml:"concurrent_dumps" example:"4"`
 	// DumpTimeout ends a dump that takes longer; the container runs on.
-	DumpTimeout Duration `toml:"dump_timeout"`
+	DumpTimeout Duration `toml:"dump_timeout" example:"\"2m\""`
 	// RestoreTimeout ends a restore that takes longer; the container starts
 	// cold. It is at most [MaxRestoreTimeout].
-	RestoreTimeout Duration `toml:"restore_timeout"`
+	RestoreTimeout Duration `toml:"restore_timeout" example:"\"90s\""`
 	// ExecWait is how long a dump waits for an exec session to end.
-	ExecWait Duration `toml:"exec_wait"`
+	ExecWait Duration `toml:"exec_wait" example:"\"5s\""`
 	// StopBudget is how long a stop signal may be held back for a checkpoint;
 	// 0 switches the stop trigger off.
-	StopBudget Duration `toml:"stop_budget"`
+	StopBudget Duration `toml:"stop_budget" example:"\"20s\""`
 	// Settle is how long a restored container must live to count as sound.
-	Settle Duration `toml:"settle"`
+	Settle Duration `toml:"settle" example:"\"1m\""`
 	// FaultMargin is how much older than a failed probe's kill a checkpoint
 	// should be: a newer one may hold the hang already.
-	FaultMargin Duration `toml:"fault_margin"`
+	FaultMargin Duration `toml:"fault_margin" example:"\"1m\""`
 	// MaxRestores is how often one checkpoint may be restored without the
 	// container settling, before an older one or a cold start takes its place.
-	MaxRestores int `toml:"max_restores"`
+	MaxRestores int `toml:"max_restores" example:"3"`
 }
 
 // CRIU holds the options of CRIU that depend on the node's workloads.
 type CRIU struct {
 	// GhostLimit is the largest deleted but still open file a dump carries.
-	GhostLimit Size `toml:"ghost_limit"`
+	GhostLimit Size `toml:"ghost_limit" example:"\"1GiB\""`
 }
 
 // MaxRestoreTimeout leaves room within the two minutes the kubelet gives one

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,18 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	}
 	d.Duration = v
 	return nil
+}
+
+// String writes d without the parts that are zero: "24h", not "24h0m0s".
+func (d Duration) String() string {
+	text := d.Duration.String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
 }
 
 // MarshalText writes the form that UnmarshalText reads.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -41,6 +42,17 @@ type checker struct {
 	path string
 	keys []keyAt
 	errs []error
+	// rules says of each key which values it accepts, where that is asked for.
+	rules map[string]string
+}
+
+// rule notes which values key accepts, in words that fit after "write".
+func (c *checker) rule(key, format string, args ...any) string {
+	text := fmt.Sprintf(format, args...)
+	if c.rules != nil {
+		c.rules[key] = text
+	}
+	return text
 }
 
 func (c *checker) fail(key, hint, reason string, args ...any) {
@@ -53,6 +65,11 @@ func (c *checker) fail(key, hint, reason string, args ...any) {
 
 func validate(path string, keys []keyAt, cfg Config) []error {
 	c := &checker{path: path, keys: keys}
+	c.all(cfg)
+	return c.errs
+}
+
+func (c *checker) all(cfg Config) {
 	c.places(cfg)
 	c.outputs(cfg)
 	c.names("namespaces.allow", cfg.Namespaces.Allow)
@@ -61,11 +78,11 @@ func validate(path string, keys []keyAt, cfg Config) []error {
 	c.defaults(cfg)
 	c.limits(cfg.Limits)
 	c.size("criu.ghost_limit", cfg.CRIU.GhostLimit, 0, maxGhostLimit)
-	return c.errs
 }
 
 func (c *checker) places(cfg Config) {
 	c.absolute("store.path", cfg.Store.Path)
+	c.rule("store.path", "a clean absolute path other than /")
 	if cfg.Store.Path == "/" {
 		c.fail("store.path", "name a directory of its own", "is the root directory")
 	}
@@ -78,6 +95,7 @@ func (c *checker) places(cfg Config) {
 		{"sockets.containerd", cfg.Sockets.Containerd},
 	} {
 		c.absolute(s.key, s.path)
+		c.rule(s.key, "a clean absolute path of at most %d bytes, one of its own", maxSocketPath)
 		if len(s.path) > maxSocketPath {
 			c.fail(s.key, "choose a shorter path", "is longer than the %d bytes a unix socket may have", maxSocketPath)
 		}
@@ -91,6 +109,7 @@ func (c *checker) places(cfg Config) {
 func (c *checker) outputs(cfg Config) {
 	c.oneOf("log.level", cfg.Log.Level, "trace", "debug", "info", "warn", "error")
 	c.oneOf("log.format", cfg.Log.Format, "text", "json")
+	c.rule("metrics.address", "host:port, or empty")
 	if cfg.Metrics.Address == "" {
 		return
 	}
@@ -102,6 +121,7 @@ func (c *checker) outputs(cfg Config) {
 }
 
 func (c *checker) names(key string, names []string) {
+	c.rule(key, "at most %d names of namespaces", maxNamespaces)
 	if len(names) > maxNamespaces {
 		c.fail(key, "list fewer namespaces", "has more than %d names", maxNamespaces)
 		return
@@ -126,7 +146,9 @@ func (c *checker) bounds(b Bounds) {
 func (c *checker) defaults(cfg Config) {
 	d, b := cfg.Defaults, cfg.Bounds
 	c.duration("defaults.interval", d.Interval, b.IntervalMin.Duration, b.IntervalMax.Duration)
+	c.rule("defaults.interval", "bounds.interval_min to bounds.interval_max")
 	c.number("defaults.keep", d.Keep, b.KeepMax)
+	c.rule("defaults.keep", "1 to bounds.keep_max")
 	c.oneOf("defaults.restore", d.Restore, RestoreModes...)
 }
 
@@ -142,31 +164,45 @@ func (c *checker) limits(l Limits) {
 }
 
 func (c *checker) absolute(key, path string) {
+	c.rule(key, "a clean absolute path")
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
 		c.fail(key, "write an absolute path without . or .. and without a slash at the end", "%.200q is not a clean absolute path", path)
 	}
 }
 
 func (c *checker) oneOf(key, value string, allowed ...string) {
+	rule := c.rule(key, "one of %s", quoted(allowed))
 	if !slices.Contains(allowed, value) {
-		c.fail(key, fmt.Sprintf("write one of %q", allowed), "%.80q is not known", value)
+		c.fail(key, "write "+rule, "%.80q is not known", value)
 	}
 }
 
 func (c *checker) number(key string, n, hi int) {
+	rule := c.rule(key, "1 to %d", hi)
 	if n < 1 || n > hi {
-		c.fail(key, fmt.Sprintf("write a number from 1 to %d", hi), "%d is out of range", n)
+		c.fail(key, "write a number from "+rule, "%d is out of range", n)
 	}
 }
 
 func (c *checker) size(key string, s, lo, hi Size) {
+	rule := c.rule(key, "%v to %v", lo, hi)
 	if s < lo || s > hi {
-		c.fail(key, fmt.Sprintf("write a size from %v to %v", lo, hi), "%v is out of range", s)
+		c.fail(key, "write a size from "+rule, "%v is out of range", s)
 	}
 }
 
 func (c *checker) duration(key string, d Duration, lo, hi time.Duration) {
+	rule := c.rule(key, "%v to %v", Duration{lo}, Duration{hi})
 	if d.Duration < lo || d.Duration > hi {
-		c.fail(key, fmt.Sprintf("write a duration from %v to %v", lo, hi), "%v is out of range", d)
+		c.fail(key, "write a duration from "+rule, "%v is out of range", d)
 	}
+}
+
+// quoted lists words as the file writes them.
+func quoted(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = strconv.Quote(w)
+	}
+	return strings.Join(out, ", ")
 }

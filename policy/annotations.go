@@ -9,20 +9,6 @@ import (
 	"github.com/rekindle-dev/rekindle/conf"
 )
 
-// Domain is the domain of all annotation keys.
-const Domain = "rekindle.dev"
-
-// The annotation keys, without their domain.
-const (
-	KeyOn         = "on"
-	KeyInterval   = "interval"
-	KeyKeep       = "keep"
-	KeyRestore    = "restore"
-	KeyContainers = "containers"
-)
-
-var knownKeys = []string{KeyContainers, KeyInterval, KeyKeep, KeyOn, KeyRestore}
-
 // maxList is how many elements of a list are looked at.
 const maxList = 64
 
@@ -47,7 +33,7 @@ type source struct {
 func (r *resolver) sources(key string) []source {
 	var out []source
 	override, base := r.container+"."+Domain+"/"+key, Domain+"/"+key
-	if v, ok := r.pod[override]; ok && key != KeyContainers {
+	if v, ok := r.pod[override]; ok && !podOnly(key) {
 		out = append(out, source{SourceOverride, override, v})
 	}
 	if v, ok := r.pod[base]; ok {

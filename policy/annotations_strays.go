@@ -21,9 +21,9 @@ func (r *resolver) strays() {
 		}
 		s := source{key: key, value: value}
 		switch {
-		case !slices.Contains(knownKeys, name):
+		case !slices.Contains(keyNames, name):
 			r.problem(s, value, "is not a known key"+suggest(name), ignored)
-		case name == KeyContainers && prefix != Domain:
+		case podOnly(name) && prefix != Domain:
 			r.problem(s, value, "cannot be set for one container", ignored)
 		}
 	}
@@ -35,13 +35,13 @@ func suggest(name string) string {
 		return ""
 	}
 	best, least := "", 3 // more than two slips is another word
-	for _, k := range knownKeys {
+	for _, k := range keyNames {
 		if d := distance(strings.ToLower(name), k); d < least && d < len(k) {
 			best, least = k, d
 		}
 	}
 	if best == "" {
-		return "; known are " + strings.Join(knownKeys, ", ")
+		return "; known are " + strings.Join(keyNames, ", ")
 	}
 	return fmt.Sprintf("; did you mean %s?", best)
 }

@@ -5,12 +5,6 @@
 // They choose from closed lists and bounded numbers and nothing else; a value
 // that makes no sense is passed over and told, never a reason to fail a pod.
 // The config file sets the defaults and the bounds, see package conf.
-//
-//	rekindle.dev/on: "interval,stop"      opts in, and lists triggers
-//	rekindle.dev/interval: "30s"          time between checkpoints
-//	rekindle.dev/keep: "3"                checkpoints kept
-//	rekindle.dev/restore: "auto"          when to start from a checkpoint
-//	rekindle.dev/containers: "app,db"     which containers; all without it
-//
+// [Keys] lists the annotations.
 // "app.rekindle.dev/interval" and the like override a key for one container.
 package policy

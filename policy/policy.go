@@ -122,7 +122,7 @@ func (p Policy) Value(key string) string {
 	case KeyOn:
 		return join(p.On)
 	case KeyInterval:
-		return p.Interval.String()
+		return conf.Duration{Duration: p.Interval}.String()
 	case KeyKeep:
 		return strconv.Itoa(p.Keep)
 	case KeyRestore:

@@ -1,0 +1,77 @@
+package policy_test
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rekindle-dev/rekindle/conf"
+	"github.com/rekindle-dev/rekindle/policy"
+)
+
+// What the reference says of a key is what Resolve does with it.
+func TestKeysAreAsDescribed(t *testing.T) {
+	shipped := map[string]string{}
+	for _, k := range conf.Reference() {
+		shipped[k.Name] = strings.Trim(k.Default, `"`)
+	}
+	// limit returns the value of a Min or Max: a number or a key of the file.
+	limit := func(t *testing.T, name string) string {
+		t.Helper()
+		if _, err := strconv.Atoi(name); err == nil {
+			return name
+		}
+		value, known := shipped[name]
+		if !known {
+			t.Fatalf("%s is not a key of the config file", name)
+		}
+		return value
+	}
+	resolve := func(key, value string) policy.Policy {
+		pod := map[string]string{dev + policy.KeyOn: "interval"}
+		if value != "" {
+			pod[dev+key] = value
+		}
+		return policy.Resolve(pod, "shop", "app", conf.Default())
+	}
+	for _, key := range policy.Keys() {
+		t.Run(key.Name, func(t *testing.T) {
+			if key.Meaning == "" || key.Type == "" || key.Default == "" || key.Example == "" || key.Bounds == "" && key.Max == "" {
+				t.Errorf("the description is not complete: %+v", key)
+			}
+			p := resolve(key.Name, key.Example)
+			if len(p.Problems) > 0 || p.Origins[key.Name].Source != policy.SourceAnnotation {
+				t.Errorf("the example is not followed: %v, from %v", p.Problems, p.Origins[key.Name])
+			}
+			if strings.Contains(key.Default, ".") && key.Name != policy.KeyOn {
+				if got, want := resolve(key.Name, "").Value(key.Name), limit(t, key.Default); got != want {
+					t.Errorf("without the annotation %s holds, want %s of %s", got, want, key.Default)
+				}
+			}
+			if key.Max == "" {
+				return
+			}
+			little, much := "0", "99999999"
+			if key.Type == "duration" {
+				little, much = "1ms", "99999999h"
+			}
+			for value, name := range map[string]string{little: key.Min, much: key.Max} {
+				if got, want := resolve(key.Name, value).Value(key.Name), limit(t, name); got != want {
+					t.Errorf("%s becomes %s, want %s of %s", value, got, want, name)
+				}
+			}
+		})
+	}
+	t.Run("AllOfThem", func(t *testing.T) {
+		var described []string
+		for _, key := range policy.Keys() {
+			described = append(described, key.Name)
+		}
+		slices.Sort(described)
+		if got := slices.Sorted(maps.Keys(resolve("", "").Origins)); !slices.Equal(got, described) {
+			t.Errorf("a policy says where %v come from, described are %v", got, described)
+		}
+	})
+}
