@@ -25,6 +25,9 @@ import (
 // that was restarted still knows whose exit record lies there.
 const factsFile = "facts.json"
 
+// errForeign is returned for facts that do not belong to where they are.
+var errForeign = errors.New("not this container's facts")
+
 // tracked is a managed container the daemon knows, alive or ended.
 type tracked struct {
 	Facts
@@ -74,6 +77,9 @@ func loadTracked(dir api.ContainerDir) (*tracked, error) {
 	t := &tracked{dir: dir, dumping: semaphore.NewWeighted(1)}
 	if err := json.Unmarshal(data, t); err != nil {
 		return nil, fmt.Errorf("decode facts: %w", err)
+	}
+	if t.ID != filepath.Base(string(dir)) {
+		return nil, fmt.Errorf("decode facts: %w: they are those of container %.160q", errForeign, t.ID)
 	}
 	if t.lineage, err = lineageOf(t.Facts); err != nil {
 		return nil, err

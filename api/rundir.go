@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"syscall"
 	"time"
@@ -201,9 +202,9 @@ func (d ContainerDir) WriteFile(name string, data []byte) error {
 	return nil
 }
 
-// Read fills a record (a pointer to one of the types of this package). It is
-// fs.ErrNotExist when there is none, and refuses a file that anyone but the
-// superuser could have put there.
+// Read fills a record (a pointer to one of the types of this package), or leaves
+// it as it is when it returns an error. That is fs.ErrNotExist when there is no
+// file; one that anyone but the superuser could have put there is refused.
 func (d ContainerDir) Read(v any) error {
 	name, err := record(v)
 	if err != nil {
@@ -225,9 +226,14 @@ func (d ContainerDir) Read(v any) error {
 	if _, err := f.ReadAt(data, 0); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	if err := json.Unmarshal(data, v); err != nil {
+	// A copy is decoded, for a decoder that fails has often filled in a part.
+	present := reflect.ValueOf(v).Elem()
+	decoded := reflect.New(present.Type())
+	decoded.Elem().Set(present)
+	if err := json.Unmarshal(data, decoded.Interface()); err != nil {
 		return fmt.Errorf("decode %s: %w", name, err)
 	}
+	present.Set(decoded.Elem())
 	return nil
 }
 

@@ -184,21 +184,3 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add([]byte("[store]\npath = '/x'"))
-	f.Add([]byte("limits.settle = '3s'\n[bounds]\nkeep_max=2"))
-	f.Add([]byte("[[a]]\nb={c=[1,{d=2}]}"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg, err := conf.Parse(data)
-		if err != nil {
-			if !errors.Is(err, conf.ErrInvalid) {
-				t.Fatalf("error of another kind: %v", err)
-			}
-			return
-		}
-		if cfg.Limits.RestoreTimeout.Duration > conf.MaxRestoreTimeout || cfg.Defaults.Keep > cfg.Bounds.KeepMax {
-			t.Fatalf("out of range: %+v", cfg)
-		}
-	})
-}

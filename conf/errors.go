@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // ErrInvalid is what every [Error] wraps.
@@ -25,7 +26,8 @@ type Error struct {
 	Hint string
 }
 
-// Error renders "path:line: key: reason; hint".
+// Error renders "path:line: key: reason; hint" on one line that does no harm to
+// a terminal, whatever is in the file.
 func (e *Error) Error() string {
 	var b strings.Builder
 	path := e.Path
@@ -44,7 +46,22 @@ func (e *Error) Error() string {
 	if e.Hint != "" {
 		b.WriteString("; " + e.Hint)
 	}
-	return b.String()
+	return printable(b.String())
+}
+
+// maxText is how much of an error is shown; a key may be as long as the file.
+const maxText = 1000
+
+func printable(text string) string {
+	if len(text) > maxText {
+		text = text[:maxText] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
 }
 
 // Unwrap makes errors.Is(err, ErrInvalid) true.

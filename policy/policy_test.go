@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/rekindle-dev/rekindle/conf"
 	"github.com/rekindle-dev/rekindle/policy"
@@ -245,54 +244,4 @@ func TestResolveIsDeterministic(t *testing.T) {
 			t.Fatalf("%+v and %+v", again, first)
 		}
 	}
-}
-
-// safe makes sure that everything a policy prints is short ASCII on one line.
-func safe(t *testing.T, p policy.Policy) {
-	t.Helper()
-	texts := []string{p.Why, p.Value(policy.KeyContainers)}
-	for _, problem := range p.Problems {
-		texts = append(texts, problem.String())
-	}
-	for _, o := range p.Origins {
-		texts = append(texts, o.String())
-	}
-	for _, text := range texts {
-		if len(text) > 5000 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= utf8.RuneSelf || r == 0x7f }) {
-			t.Fatalf("unsafe text of %d bytes: %.200q", len(text), text)
-		}
-	}
-}
-
-func FuzzResolve(f *testing.F) {
-	f.Add("on", "interval", "interval", "30s", "shop", "app")
-	f.Add("on", "interval,\xff", "keep", "-1", "kube-system", "")
-	f.Add("containers", "app", "on", strings.Repeat("request,", 100), "", "app\n")
-	f.Add("kеep", "3", "restore", "\u202eauto", "shop", "app")
-	f.Fuzz(func(t *testing.T, k1, v1, k2, v2, namespace, container string) {
-		cfg := conf.Default()
-		pod := map[string]string{dev + k1: v1, dev + k2: v2, container + "." + dev + k1: v2, k2: v1}
-		p := policy.Resolve(pod, namespace, container, cfg)
-		if p.Interval < cfg.Bounds.IntervalMin.Duration || p.Interval > cfg.Bounds.IntervalMax.Duration {
-			t.Fatalf("Interval=%v is out of bounds", p.Interval)
-		}
-		if p.Keep < 1 || p.Keep > cfg.Bounds.KeepMax {
-			t.Fatalf("Keep=%d is out of bounds", p.Keep)
-		}
-		if !slices.Contains(conf.RestoreModes, string(p.Restore)) {
-			t.Fatalf("Restore=%q is not known", p.Restore)
-		}
-		if p.Managed != (p.Why == "") || p.Managed != p.Has(policy.Request) || !p.Managed && len(p.On) > 0 {
-			t.Fatalf("contradiction: %+v", p)
-		}
-		for _, key := range []string{"on", "interval", "keep", "restore", "containers"} {
-			if p.Origins[key].Source == "" {
-				t.Fatalf("%s has no origin", key)
-			}
-		}
-		if !reflect.DeepEqual(p, policy.Resolve(pod, namespace, container, cfg)) {
-			t.Fatal("the same input gives another policy")
-		}
-		safe(t, p)
-	})
 }

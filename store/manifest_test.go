@@ -179,36 +179,3 @@ func TestEscape(t *testing.T) {
 		}
 	}
 }
-
-func FuzzManifest(f *testing.F) {
-	f.Add(example(f))
-	f.Add([]byte(`{"schema": 1}`))
-	f.Add([]byte(`{"schema": 1, "files": [{"path": "%"}]}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := store.ParseManifest(data)
-		if err != nil {
-			if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrSchema) {
-				t.Fatalf("error of another kind: %v", err)
-			}
-			return
-		}
-		again, err := m.Encode()
-		if err != nil || !bytes.Equal(again, data) {
-			t.Fatalf("not canonical: %v", err)
-		}
-		for _, file := range m.Files {
-			if !filepath.IsLocal(file.Path) {
-				t.Fatalf("path %q leaves the checkpoint", file.Path)
-			}
-		}
-	})
-}
-
-func FuzzEscape(f *testing.F) {
-	f.Add("a%41\xff\n")
-	f.Fuzz(func(t *testing.T, name string) {
-		if got := store.Unescape(store.Escape(name)); got != name {
-			t.Fatalf("%q came back as %q", name, got)
-		}
-	})
-}

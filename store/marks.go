@@ -87,7 +87,7 @@ func (m *Marks) bound() {
 	for i := range m.Failures {
 		m.Failures[i].Reason = strings.ToValidUTF8(clip(m.Failures[i].Reason, maxReason), "?")
 	}
-	m.ClaimedBy = clip(m.ClaimedBy, maxReason)
+	m.ClaimedBy = strings.ToValidUTF8(clip(m.ClaimedBy, maxReason), "?")
 	m.Attempts = max(m.Attempts, 0)
 }
 
@@ -114,10 +114,19 @@ func (s *Store) readMarks(id string) (Marks, error) {
 	if err != nil {
 		return Marks{}, fmt.Errorf("read marks: %w", err)
 	}
+	return parseMarks(data)
+}
+
+// parseMarks reads what Update wrote, and refuses what it cannot have written.
+func parseMarks(data []byte) (Marks, error) {
 	var m Marks
-	if err := json.Unmarshal(data, &m); err != nil || len(data) > maxMarks {
+	if len(data) > maxMarks {
+		return Marks{}, fmt.Errorf("%w: marks are too large", ErrCorrupt)
+	}
+	if err := json.Unmarshal(data, &m); err != nil || m.Attempts < 0 {
 		return Marks{}, fmt.Errorf("%w: marks are not readable", ErrCorrupt)
 	}
+	m.bound()
 	return m, nil
 }
 

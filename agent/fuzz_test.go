@@ -1,0 +1,124 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/rekindle-dev/rekindle/api"
+)
+
+// FuzzLineageOf gives a pod any names and labels: it has an identity within its
+// own namespace, of its own name or of its template's, or none at all.
+func FuzzLineageOf(f *testing.F) {
+	f.Add("shop", "redis-0", "redis", "", "")
+	f.Add("shop", "web-66d5c8c44b-x7k2p", "app", "pod-template-hash", "66d5c8c44b")
+	f.Add("shop", "intruder", "app", "pod-template-hash", "66d5c8c44b")
+	f.Add("shop", "web-x-y", "app", "pod-template-hash", "../..")
+	f.Add("shop", "a-b-c-b-zzzz", "app", "pod-template-hash", "b")
+	f.Add("..", "a/b", "\x00", "pod-template-hash", "")
+	f.Add("shop", "template.web-66d5c8c44b", "app", "", "")
+	f.Add("shop", strings.Repeat("a", 253), "app", "", "")
+	f.Fuzz(func(t *testing.T, namespace, pod, name, label, value string) {
+		facts := Facts{Namespace: namespace, Pod: pod, Name: name, Labels: map[string]string{label: value}}
+		l, err := lineageOf(facts)
+		if err != nil {
+			if !errors.Is(err, errNoIdentity) || !l.IsZero() {
+				t.Fatalf("%v, with lineage %s", err, l)
+			}
+			return
+		}
+		if l.Validate() != nil || l.Namespace != namespace || l.Container != name {
+			t.Fatalf("%q/%q/%q has the lineage %s", namespace, pod, name, l)
+		}
+		kind, workload, _ := strings.Cut(l.Workload, ".")
+		switch kind {
+		case kindPod:
+			if workload != pod || shared(l) {
+				t.Fatalf("pod %q has the lineage %s", pod, l)
+			}
+		case kindTemplate:
+			hash := facts.Labels["pod-template-hash"]
+			owner, found := strings.CutSuffix(workload, "-"+hash)
+			if hash == "" || !found || owner == "" || !strings.HasPrefix(pod, workload+"-") || !shared(l) {
+				t.Fatalf("pod %q with hash %q has the lineage %s", pod, hash, l)
+			}
+		default:
+			t.Fatalf("lineage %s is of no known kind", l)
+		}
+	})
+}
+
+// FuzzLoadTracked puts any bytes in the place of a container's facts: they are
+// those of that container, or refused.
+func FuzzLoadTracked(f *testing.F) {
+	const id = "0123abc"
+	f.Add([]byte(`{"id":"` + id + `","name":"app","sandbox":"s","namespace":"shop","pod":"redis-0","created":"2026-01-01T00:00:00Z"}`))
+	f.Add([]byte(`{"id":"other","name":"app","sandbox":"s","namespace":"shop","pod":"redis-0"}`))
+	f.Add([]byte(`{"id":"` + id + `","name":"..","namespace":"shop","pod":"redis-0"}`))
+	f.Add([]byte(`{"id":"` + id + `","name":"app","namespace":"shop","pod":"p","restored_from":"../../etc"}`))
+	f.Add([]byte(`{"lineage":{},"mu":{},"pid":-4}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := api.ContainerDir(filepath.Join(t.TempDir(), id))
+		if err := os.Mkdir(string(dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(string(dir), factsFile), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tr, err := loadTracked(dir)
+		if err != nil {
+			return
+		}
+		if tr.ID != id || tr.lineage.Validate() != nil || tr.dir != dir {
+			t.Fatalf("container %s of %s in the directory of %s", tr.ID, tr.lineage, id)
+		}
+		if err := tr.save(); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := loadTracked(dir); err != nil || again.lineage != tr.lineage || again.RestoredFrom != tr.RestoredFrom {
+			t.Fatalf("%+v was read again as %+v, %v", tr.Facts, again, err)
+		}
+	})
+}
+
+// FuzzFingerprint: what counts is told apart, and what does not count is not.
+func FuzzFingerprint(f *testing.F) {
+	f.Add("A=1\nB=2", "A=1\nB=2", "10.0.0.1", "sh\n-c")
+	f.Add("HOSTNAME=a", "HOSTNAME=b", "", "")
+	f.Add("A=x,B", "A=x\nB", "x", "\xff")
+	f.Fuzz(func(t *testing.T, one, other, volatile, args string) {
+		shape := func(env string) Shape {
+			return Shape{Args: strings.Split(args, "\n"), Env: strings.Split(env, "\n"), Volatile: []string{volatile}}
+		}
+		if !utf8.ValidString(one + other + volatile + args) {
+			return // the runtime's messages carry no other text
+		}
+		a, b := shape(one), shape(other)
+		if a.Fingerprint() != a.Fingerprint() {
+			t.Fatal("the same shape has two fingerprints")
+		}
+		same := a.Fingerprint() == b.Fingerprint()
+		if want := strings.Join(counted(a), "\n") == strings.Join(counted(b), "\n"); same != want {
+			t.Fatalf("same fingerprint: %v, want %v, for %q and %q without %q", same, want, one, other, volatile)
+		}
+	})
+}
+
+// counted returns the entries of the environment that belong to a shape, in
+// order.
+func counted(s Shape) []string {
+	var out []string
+	for _, entry := range s.Env {
+		if !s.volatile(entry) {
+			out = append(out, entry)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,150 @@
+package policy_test
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/rekindle-dev/rekindle/conf"
+	"github.com/rekindle-dev/rekindle/policy"
+)
+
+// FuzzResolve gives a policy any annotations, names and bounds. The text has an
+// annotation on each line, KEY=VALUE; value is that of one known key.
+func FuzzResolve(f *testing.F) {
+	f.Add("rekindle.dev/on=interval\nrekindle.dev/interval=30s", uint8(2), "-1", "shop", "app", int64(5e9), int64(60e9), int64(9e12), 3, 10)
+	f.Add("rekindle.dev/on=interval,\xff\napp.rekindle.dev/keep=9", uint8(2), "99999999999999999999", "kube-system", "app", int64(1), int64(1), int64(1), 1, 1)
+	f.Add("rekindle.dev/containers=app,b\nb.rekindle.dev/on=stop", uint8(0), "request,request, ,idle,\x1b[2J", "", "b", int64(1e9), int64(1e18), int64(1e18), -5, 1000)
+	f.Add("rekindle.dev/k\u0435ep=3\nrekindle.dev/restore=\u202eauto\n.rekindle.dev/on=stop\nrekindle.dev/=\n=", uint8(1), "0.0000000001ms", "shop", "", int64(0), int64(0), int64(0), 0, 0)
+	f.Add(strings.Repeat("rekindle.dev/x\n", 3)+"app\n.rekindle.dev/interval=9h", uint8(3), strings.Repeat("9", 70)+"h", "a b", "app\"", int64(-1), int64(7), int64(1<<62), 4, 2)
+	f.Fuzz(func(t *testing.T, text string, which uint8, value, namespace, container string, low, middle, high int64, keep, most int) {
+		cfg := bounded(low, middle, high, keep, most)
+		pod := map[string]string{}
+		for line := range strings.SplitSeq(text, "\n") {
+			key, v, _ := strings.Cut(line, "=")
+			pod[key] = v
+		}
+		pod[dev+policy.Keys()[int(which)%len(policy.Keys())].Name] = value
+
+		p := policy.Resolve(pod, namespace, container, cfg)
+		within(t, p, cfg)
+		if p.Managed != (p.Why == "") || p.Managed != p.Has(policy.Request) || !p.Managed && len(p.On) > 0 {
+			t.Fatalf("contradiction: %+v", p)
+		}
+		if p.Managed && slices.Contains(cfg.Namespaces.Deny, namespace) {
+			t.Fatalf("managed in the denied namespace %q", namespace)
+		}
+		for _, problem := range p.Problems {
+			if problem.Key == "" || problem.Value == "" || problem.Reason == "" || problem.Used == "" {
+				t.Fatalf("not a whole problem: %+v", problem)
+			}
+		}
+		safe(t, p)
+		if !reflect.DeepEqual(p, policy.Resolve(pod, namespace, container, cfg)) {
+			t.Fatal("the same input gives another policy")
+		}
+		pod["example.com/on"] = value
+		if !reflect.DeepEqual(p, policy.Resolve(pod, namespace, container, cfg)) {
+			t.Fatal("an annotation of another domain changes the policy")
+		}
+	})
+}
+
+// bounded returns a valid configuration with bounds and defaults made of
+// numbers of any size.
+func bounded(low, middle, high int64, keep, most int) conf.Config {
+	span := func(n, lo, hi int64) conf.Duration {
+		return conf.Duration{Duration: time.Duration(min(max(n, lo), hi))}
+	}
+	cfg := conf.Default()
+	b, d := &cfg.Bounds, &cfg.Defaults
+	b.IntervalMin = span(low, int64(time.Second), int64(720*time.Hour))
+	b.IntervalMax = span(high, int64(b.IntervalMin.Duration), int64(720*time.Hour))
+	d.Interval = span(middle, int64(b.IntervalMin.Duration), int64(b.IntervalMax.Duration))
+	b.KeepMax = min(max(most, 1), 1000)
+	d.Keep = min(max(keep, 1), b.KeepMax)
+	return cfg
+}
+
+// within makes sure of every key that its value is one the reference allows:
+// what holds for a key that has bounds lies between them.
+func within(t *testing.T, p policy.Policy, cfg conf.Config) {
+	t.Helper()
+	text, err := toml.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conf.Parse(text); err != nil {
+		t.Fatalf("the test's configuration is not valid: %v", err)
+	}
+	var file map[string]map[string]any
+	if err := toml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	// limit returns a number, or the value of a key of the file, as a number.
+	limit := func(name, kind string) int64 {
+		value := name
+		if section, key, found := strings.Cut(name, "."); found {
+			switch v := file[section][key].(type) {
+			case string:
+				value = v
+			case int64:
+				return v
+			}
+		}
+		return number(t, value, kind)
+	}
+	for _, key := range policy.Keys() {
+		if p.Origins[key.Name].Source == "" {
+			t.Fatalf("%s has no origin", key.Name)
+		}
+		if key.Max == "" {
+			continue
+		}
+		if n := number(t, p.Value(key.Name), key.Type); n < limit(key.Min, key.Type) || n > limit(key.Max, key.Type) {
+			t.Fatalf("%s is %s, which is not within %s and %s: %+v", key.Name, p.Value(key.Name), key.Min, key.Max, cfg)
+		}
+	}
+	if !slices.Contains(conf.RestoreModes, string(p.Restore)) {
+		t.Fatalf("Restore=%q is not known", p.Restore)
+	}
+}
+
+func number(t *testing.T, value, kind string) int64 {
+	t.Helper()
+	if kind == "duration" {
+		d, err := time.ParseDuration(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return int64(d)
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// safe makes sure that everything a policy prints is short ASCII on one line.
+func safe(t *testing.T, p policy.Policy) {
+	t.Helper()
+	texts := []string{p.Why, p.Value(policy.KeyContainers)}
+	for _, problem := range p.Problems {
+		texts = append(texts, problem.String())
+	}
+	for _, o := range p.Origins {
+		texts = append(texts, o.String())
+	}
+	for _, text := range texts {
+		if len(text) > 5000 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= utf8.RuneSelf || r == 0x7f }) {
+			t.Fatalf("unsafe text of %d bytes: %.200q", len(text), text)
+		}
+	}
+}
