@@ -97,34 +97,58 @@ func (a *Agent) admit(ctx context.Context, t *tracked) error {
 	if t.policy.Has(policy.Stop) {
 		orders.StopBudget = a.Config().Limits.StopBudget.Duration
 	}
+	orders.AwaitTicket = a.assign(ctx, t)
 	if err := t.dir.Write(orders); err != nil {
 		return err
-	}
-	if err := a.issue(ctx, t); err != nil {
-		// A container without a ticket starts cold, and may still be checkpointed.
-		a.decide(t.Facts, Decision{Action: ActionRestore, Outcome: Failed, Reason: err.Error()})
 	}
 	return t.save()
 }
 
-// issue chooses a checkpoint for a new container and writes the ticket.
-func (a *Agent) issue(ctx context.Context, t *tracked) error {
+// assign gives a new container a ticket if there is a checkpoint for it, and
+// returns how long its creation may wait for one if there is none yet. A
+// container without a ticket starts cold, and may still be checkpointed.
+func (a *Agent) assign(ctx context.Context, t *tracked) (wait time.Duration) {
 	if previous := a.previous(t); previous != nil {
 		a.accuse(previous)
 	}
+	choice, err := a.issue(ctx, t)
+	if err == nil && choice.worthWaiting() {
+		t.await(choice.reason)
+		return a.longestWait() + answerMargin
+	}
+	a.assigned(t, choice, err)
+	return 0
+}
+
+// assigned says why a container got no ticket, if it got none.
+func (a *Agent) assigned(t *tracked, c choice, err error) {
+	switch {
+	case err != nil:
+		a.decide(t.Facts, Decision{Action: ActionRestore, Outcome: Failed, Reason: err.Error()})
+	case c.chosen == nil:
+		a.decide(t.Facts, Decision{Action: ActionColdStart, Outcome: Taken, Reason: c.reason})
+	}
+}
+
+// issue chooses a checkpoint for a new container, claims it and writes the
+// ticket. There is no ticket if none is chosen, or if a better one may come.
+func (a *Agent) issue(ctx context.Context, t *tracked) (choice, error) {
+	a.choosing.Lock()
+	defer a.choosing.Unlock()
 	choice, err := a.choose(ctx, t)
-	if err != nil {
-		return err
+	if err != nil || choice.chosen == nil || choice.worthWaiting() {
+		return choice, err
 	}
-	if choice.chosen == nil {
-		a.decide(t.Facts, Decision{Action: ActionColdStart, Outcome: Taken, Reason: choice.reason})
-		return nil
-	}
-	id := choice.chosen.ID
+	return choice, a.claim(t, choice.chosen)
+}
+
+// claim gives a checkpoint to a container and writes the ticket.
+func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
+	id := c.ID
 	// The hold comes first: from here on nothing retires the checkpoint, and if
 	// that happened just before, the claim fails.
 	a.hold(t, id)
-	err = a.store.Update(id, func(m *store.Marks) error {
+	err := a.store.Update(id, func(m *store.Marks) error {
 		t.ClaimedBefore = m.ClaimedBy
 		m.ClaimedBy = t.Sandbox
 		m.Attempts++
@@ -137,11 +161,11 @@ func (a *Agent) issue(ctx context.Context, t *tracked) error {
 	}
 	ticket := &api.Ticket{
 		Checkpoint: id,
-		Dir:        choice.chosen.Dir(),
+		Dir:        c.Dir(),
 		Timeout:    a.Config().Limits.RestoreTimeout.Duration,
-		OwnShm:     true,
 	}
 	if err := t.dir.Write(ticket); err != nil {
+		a.unclaim(t)
 		a.release(t)
 		t.RestoredFrom = ""
 		return err

@@ -20,6 +20,9 @@ type Agent struct {
 	node    Node
 	metrics *Metrics
 	history *history
+	// choosing is held from the choice of a checkpoint until it is claimed, so
+	// that two containers never choose the same one.
+	choosing sync.Mutex
 	// dumps limits how many containers are dumped at once on the node.
 	dumps *semaphore.Weighted
 	// ctx ends with the daemon and so do the agent's own workers.

@@ -25,6 +25,20 @@ type choice struct {
 	reason string
 	// candidates are all that were looked at, the newest first.
 	candidates []candidate
+	// passing is set when what is in the way may pass: the pod that a checkpoint
+	// was taken from, or that would make its last one, still runs but may be on
+	// its way out.
+	passing bool
+	// better is set while a pod of the lineage, the source of the chosen
+	// checkpoint if there is one, makes its last checkpoint before it stops.
+	better bool
+	// patient is set when the container may wait at all.
+	patient bool
+}
+
+// worthWaiting tells whether the choice may turn out better in a moment.
+func (c choice) worthWaiting() bool {
+	return c.patient && (c.better || c.chosen == nil && c.passing)
 }
 
 // choose selects the newest sound checkpoint that a container may be restored
@@ -48,6 +62,7 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	result := choice{reason: "there is no checkpoint yet"}
 	for _, c := range list {
 		reason, corrupt := a.objection(ctx, t, c, fault)
+		result.passing = result.passing || a.sourceLives(t, c)
 		if corrupt {
 			a.quarantine(t.Facts, c.ID, reason)
 		}
@@ -62,6 +77,9 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 			break
 		}
 	}
+	result.passing = result.passing || a.stopMayCome(t)
+	result.better = a.stopPending(t, result.chosen)
+	result.patient = !fault && a.longestWait() > 0
 	return result, nil
 }
 
@@ -128,7 +146,7 @@ func (a *Agent) entitled(t *tracked, c store.Checkpoint, marks store.Marks, faul
 		}
 		return ""
 	}
-	if m.SandboxID != t.Sandbox && a.sandboxLives(m.SandboxID) {
+	if a.sourceLives(t, c) {
 		return fmt.Sprintf("pod %s, from which it was taken, still runs", m.PodName)
 	}
 	if marks.ClaimedBy == "" || mine {
@@ -141,6 +159,11 @@ func (a *Agent) entitled(t *tracked, c store.Checkpoint, marks store.Marks, faul
 		return "the pod that was restored from it still runs"
 	}
 	return ""
+}
+
+// sourceLives tells whether a checkpoint is of another pod, which still runs.
+func (a *Agent) sourceLives(t *tracked, c store.Checkpoint) bool {
+	return c.Manifest.SandboxID != t.Sandbox && a.sandboxLives(c.Manifest.SandboxID)
 }
 
 // sandboxLives tells whether a sandbox has a managed container that runs, or

@@ -82,11 +82,13 @@ func (w *world) ends(t *tracked, e api.Exit) {
 	w.agent.Stopped(context.Background(), t.ID)
 }
 
-// starts issues a ticket for a container and pretends that it was restored.
+// starts assigns a ticket to a container and pretends that it was restored.
 func (w *world) starts(t *tracked) {
 	w.Helper()
-	if err := w.agent.issue(context.Background(), t); err != nil {
-		w.Fatal(err)
+	if w.agent.assign(context.Background(), t) > 0 {
+		if err := w.agent.AwaitTicket(context.Background(), t.ID); err != nil {
+			w.Fatal(err)
+		}
 	}
 	w.agent.release(t)
 	if err := t.dir.Write(&api.Attach{}); err != nil {
@@ -240,7 +242,7 @@ func TestUntriedTicketIsTakenBack(t *testing.T) {
 	w.gone(a, killed)
 	for _, sandbox := range []string{"s2", "s3", "s4"} {
 		next := w.container("redis-0", sandbox, nil)
-		if err := w.agent.issue(context.Background(), next); err != nil {
+		if _, err := w.agent.issue(context.Background(), next); err != nil {
 			t.Fatal(err)
 		}
 		w.wants(next, c)

@@ -150,10 +150,21 @@ func (s *Control) Remove(ctx context.Context, r *api.RemoveRequest) (*api.Remove
 // Stopping checkpoints a container whose stop signal the shim holds back.
 func (s *Control) Stopping(ctx context.Context, r *api.StoppingRequest) (*api.StoppingResponse, error) {
 	c, err := s.agent.Checkpoint(ctx, r.ContainerId, policy.Stop, "the container is being stopped")
+	if t := s.agent.container(r.ContainerId); t != nil {
+		t.stopOver.Store(true)
+	}
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
 	return &api.StoppingResponse{Checkpoint: c.ID}, nil
+}
+
+// AwaitTicket looks for a checkpoint again for a container about to be created.
+func (s *Control) AwaitTicket(ctx context.Context, r *api.AwaitTicketRequest) (*api.AwaitTicketResponse, error) {
+	if err := s.agent.AwaitTicket(ctx, r.ContainerId); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return &api.AwaitTicketResponse{}, nil
 }
 
 // storeError gives the caller's mistakes the class that the command line

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/containerd/log"
@@ -20,6 +21,9 @@ func (a *Agent) Started(ctx context.Context, id string, pid int) {
 	t := a.container(id)
 	if t == nil {
 		return
+	}
+	if reason := t.awaited(); reason != "" {
+		a.decide(t.Facts, Decision{Action: ActionColdStart, Outcome: Taken, Reason: reason + "; the shim did not ask again"})
 	}
 	watch, stop := context.WithCancel(a.ctx)
 	t.begin(pid, stop)
@@ -166,7 +170,27 @@ func (a *Agent) Stopped(_ context.Context, id string) {
 	t.end()
 	a.closeTicket(t)
 	a.pardon(t)
+	a.blame(t)
 	a.conclude(t)
+}
+
+// blame notes with a checkpoint how the container that was restored from it
+// ended, if that was before it had settled.
+func (a *Agent) blame(t *tracked) {
+	e := t.exit()
+	if t.RestoredFrom == "" || t.settled.Load() || e == nil || e.Asked {
+		return
+	}
+	err := a.store.Update(t.RestoredFrom, func(m *store.Marks) error {
+		failure := store.Failure{Time: e.At, Reason: fmt.Sprintf("the container restored from it ended with status %d before it had settled", e.Status)}
+		if !slices.Contains(m.Failures, failure) { // told again by a synchronization
+			m.Failures = append(m.Failures, failure)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		log.G(a.ctx).WithError(err).WithField("checkpoint", t.RestoredFrom).Warn("note a restore that did not settle")
+	}
 }
 
 // pardon takes back an attempt that ended because the container was stopped

@@ -52,12 +52,36 @@ type tracked struct {
 	// checkpoint, although the container did not settle.
 	pardoned atomic.Bool
 
+	// stopOver is set when the checkpoint before the container's stop was made, or
+	// given up.
+	stopOver atomic.Bool
+
 	mu   sync.Mutex
 	pid  int
 	stop context.CancelFunc
 	next time.Time
 	// pending is set while the outcome of a ticket is not known.
 	pending bool
+	// awaiting says, until the shim has asked again for a ticket, why there is
+	// none yet.
+	awaiting string
+}
+
+// await notes that a ticket may still come, and why there is none yet.
+func (t *tracked) await(reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.awaiting = reason
+}
+
+// awaited returns, once, why there was no ticket yet; it is empty when none may
+// come.
+func (t *tracked) awaited() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	reason := t.awaiting
+	t.awaiting = ""
+	return reason
 }
 
 // save writes the facts into the run directory.

@@ -1098,6 +1098,86 @@ func (x *StoppingResponse) GetCheckpoint() string {
 	return ""
 }
 
+type AwaitTicketRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ContainerId   string                 `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitTicketRequest) Reset() {
+	*x = AwaitTicketRequest{}
+	mi := &file_daemon_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitTicketRequest) ProtoMessage() {}
+
+func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitTicketRequest.ProtoReflect.Descriptor instead.
+func (*AwaitTicketRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *AwaitTicketRequest) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+type AwaitTicketResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitTicketResponse) Reset() {
+	*x = AwaitTicketResponse{}
+	mi := &file_daemon_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitTicketResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitTicketResponse) ProtoMessage() {}
+
+func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitTicketResponse.ProtoReflect.Descriptor instead.
+func (*AwaitTicketResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{19}
+}
+
 var File_daemon_proto protoreflect.FileDescriptor
 
 const file_daemon_proto_rawDesc = "" +
@@ -1186,16 +1266,20 @@ const file_daemon_proto_rawDesc = "" +
 	"\x10StoppingResponse\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\tR\n" +
-	"checkpoint2\xe5\x02\n" +
+	"checkpoint\"7\n" +
+	"\x12AwaitTicketRequest\x12!\n" +
+	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\"\x15\n" +
+	"\x13AwaitTicketResponse2\xe5\x02\n" +
 	"\bRekindle\x12;\n" +
 	"\x04List\x12\x18.rekindle.v1.ListRequest\x1a\x19.rekindle.v1.ListResponse\x12D\n" +
 	"\aInspect\x12\x1b.rekindle.v1.InspectRequest\x1a\x1c.rekindle.v1.InspectResponse\x12M\n" +
 	"\n" +
 	"Checkpoint\x12\x1e.rekindle.v1.CheckpointRequest\x1a\x1f.rekindle.v1.CheckpointResponse\x12D\n" +
 	"\aExplain\x12\x1b.rekindle.v1.ExplainRequest\x1a\x1c.rekindle.v1.ExplainResponse\x12A\n" +
-	"\x06Remove\x12\x1a.rekindle.v1.RemoveRequest\x1a\x1b.rekindle.v1.RemoveResponse2P\n" +
+	"\x06Remove\x12\x1a.rekindle.v1.RemoveRequest\x1a\x1b.rekindle.v1.RemoveResponse2\xa2\x01\n" +
 	"\x05Hooks\x12G\n" +
-	"\bStopping\x12\x1c.rekindle.v1.StoppingRequest\x1a\x1d.rekindle.v1.StoppingResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
+	"\bStopping\x12\x1c.rekindle.v1.StoppingRequest\x1a\x1d.rekindle.v1.StoppingResponse\x12P\n" +
+	"\vAwaitTicket\x12\x1f.rekindle.v1.AwaitTicketRequest\x1a .rekindle.v1.AwaitTicketResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
 
 var (
 	file_daemon_proto_rawDescOnce sync.Once
@@ -1209,26 +1293,28 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_daemon_proto_goTypes = []any{
-	(*ListRequest)(nil),        // 0: rekindle.v1.ListRequest
-	(*ListResponse)(nil),       // 1: rekindle.v1.ListResponse
-	(*Checkpoint)(nil),         // 2: rekindle.v1.Checkpoint
-	(*InspectRequest)(nil),     // 3: rekindle.v1.InspectRequest
-	(*InspectResponse)(nil),    // 4: rekindle.v1.InspectResponse
-	(*CheckpointRequest)(nil),  // 5: rekindle.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 6: rekindle.v1.CheckpointResponse
-	(*ExplainRequest)(nil),     // 7: rekindle.v1.ExplainRequest
-	(*ExplainResponse)(nil),    // 8: rekindle.v1.ExplainResponse
-	(*ContainerReport)(nil),    // 9: rekindle.v1.ContainerReport
-	(*Setting)(nil),            // 10: rekindle.v1.Setting
-	(*Problem)(nil),            // 11: rekindle.v1.Problem
-	(*Decision)(nil),           // 12: rekindle.v1.Decision
-	(*Candidate)(nil),          // 13: rekindle.v1.Candidate
-	(*RemoveRequest)(nil),      // 14: rekindle.v1.RemoveRequest
-	(*RemoveResponse)(nil),     // 15: rekindle.v1.RemoveResponse
-	(*StoppingRequest)(nil),    // 16: rekindle.v1.StoppingRequest
-	(*StoppingResponse)(nil),   // 17: rekindle.v1.StoppingResponse
+	(*ListRequest)(nil),         // 0: rekindle.v1.ListRequest
+	(*ListResponse)(nil),        // 1: rekindle.v1.ListResponse
+	(*Checkpoint)(nil),          // 2: rekindle.v1.Checkpoint
+	(*InspectRequest)(nil),      // 3: rekindle.v1.InspectRequest
+	(*InspectResponse)(nil),     // 4: rekindle.v1.InspectResponse
+	(*CheckpointRequest)(nil),   // 5: rekindle.v1.CheckpointRequest
+	(*CheckpointResponse)(nil),  // 6: rekindle.v1.CheckpointResponse
+	(*ExplainRequest)(nil),      // 7: rekindle.v1.ExplainRequest
+	(*ExplainResponse)(nil),     // 8: rekindle.v1.ExplainResponse
+	(*ContainerReport)(nil),     // 9: rekindle.v1.ContainerReport
+	(*Setting)(nil),             // 10: rekindle.v1.Setting
+	(*Problem)(nil),             // 11: rekindle.v1.Problem
+	(*Decision)(nil),            // 12: rekindle.v1.Decision
+	(*Candidate)(nil),           // 13: rekindle.v1.Candidate
+	(*RemoveRequest)(nil),       // 14: rekindle.v1.RemoveRequest
+	(*RemoveResponse)(nil),      // 15: rekindle.v1.RemoveResponse
+	(*StoppingRequest)(nil),     // 16: rekindle.v1.StoppingRequest
+	(*StoppingResponse)(nil),    // 17: rekindle.v1.StoppingResponse
+	(*AwaitTicketRequest)(nil),  // 18: rekindle.v1.AwaitTicketRequest
+	(*AwaitTicketResponse)(nil), // 19: rekindle.v1.AwaitTicketResponse
 }
 var file_daemon_proto_depIdxs = []int32{
 	2,  // 0: rekindle.v1.ListResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
@@ -1244,14 +1330,16 @@ var file_daemon_proto_depIdxs = []int32{
 	7,  // 10: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
 	14, // 11: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
 	16, // 12: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
-	1,  // 13: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
-	4,  // 14: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
-	6,  // 15: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
-	8,  // 16: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
-	15, // 17: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
-	17, // 18: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
+	18, // 13: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
+	1,  // 14: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
+	4,  // 15: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
+	6,  // 16: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
+	8,  // 17: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
+	15, // 18: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
+	17, // 19: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
+	19, // 20: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
+	14, // [14:21] is the sub-list for method output_type
+	7,  // [7:14] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1268,7 +1356,7 @@ func file_daemon_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -109,6 +109,7 @@ func (c *rekindleClient) Remove(ctx context.Context, req *RemoveRequest) (*Remov
 
 type HooksService interface {
 	Stopping(context.Context, *StoppingRequest) (*StoppingResponse, error)
+	AwaitTicket(context.Context, *AwaitTicketRequest) (*AwaitTicketResponse, error)
 }
 
 func RegisterHooksService(srv *ttrpc.Server, svc HooksService) {
@@ -120,6 +121,13 @@ func RegisterHooksService(srv *ttrpc.Server, svc HooksService) {
 					return nil, err
 				}
 				return svc.Stopping(ctx, &req)
+			},
+			"AwaitTicket": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req AwaitTicketRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.AwaitTicket(ctx, &req)
 			},
 		},
 	})
@@ -138,6 +146,14 @@ func NewHooksClient(client *ttrpc.Client) HooksService {
 func (c *hooksClient) Stopping(ctx context.Context, req *StoppingRequest) (*StoppingResponse, error) {
 	var resp StoppingResponse
 	if err := c.client.Call(ctx, "rekindle.v1.Hooks", "Stopping", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *hooksClient) AwaitTicket(ctx context.Context, req *AwaitTicketRequest) (*AwaitTicketResponse, error) {
+	var resp AwaitTicketResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Hooks", "AwaitTicket", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

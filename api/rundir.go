@@ -80,8 +80,6 @@ type Ticket struct {
 	Dir string `json:"dir"`
 	// Timeout bounds the restore.
 	Timeout time.Duration `json:"timeout_ns"`
-	// OwnShm is set when no other container of the pod may be using /dev/shm.
-	OwnShm bool `json:"own_shm"`
 }
 
 // Restore is the shim's order to the executor.
@@ -146,6 +144,9 @@ type Orders struct {
 	// StopBudget is how long a stop signal may be held back for a checkpoint; 0
 	// means not at all.
 	StopBudget time.Duration `json:"stop_budget_ns"`
+	// AwaitTicket is how long the container's creation may wait for the daemon to
+	// find a checkpoint after all; 0 means not at all.
+	AwaitTicket time.Duration `json:"await_ticket_ns,omitempty"`
 }
 
 // record names the file that holds a record of type T.

@@ -94,6 +94,9 @@ type Limits struct {
 	// StopBudget is how long a stop signal may be held back for a checkpoint;
 	// 0 switches the stop trigger off.
 	StopBudget Duration `toml:"stop_budget" example:"\"20s\""`
+	// SuccessorWait is how long a new pod's container waits for the pod whose
+	// checkpoint it could use to be told to stop; 0 switches the wait off.
+	SuccessorWait Duration `toml:"successor_wait" example:"\"5s\""`
 	// Settle is how long a restored container must live to count as sound.
 	Settle Duration `toml:"settle" example:"\"1m\""`
 	// FaultMargin is how much older than a failed probe's kill a checkpoint
@@ -134,6 +137,7 @@ func Default() Config {
 			RestoreTimeout:  Seconds(60),
 			ExecWait:        Seconds(2),
 			StopBudget:      Seconds(10),
+			SuccessorWait:   Seconds(2),
 			Settle:          Seconds(30),
 			FaultMargin:     Seconds(30),
 			MaxRestores:     2,

@@ -21,6 +21,7 @@ const (
 	maxDumpTime    = time.Hour
 	maxExecWait    = 30 * time.Second
 	maxStopBudget  = 90 * time.Second // the kubelet adds two minutes to the grace period
+	maxSuccession  = 20 * time.Second // a start is held up that long for nothing when a pod is added
 	maxSettle      = time.Hour
 	maxRestores    = 100
 	minMinFree     = 16 * MiB // room for manifests and marks of what is already there
@@ -158,6 +159,7 @@ func (c *checker) limits(l Limits) {
 	c.duration("limits.restore_timeout", l.RestoreTimeout, time.Second, MaxRestoreTimeout)
 	c.duration("limits.exec_wait", l.ExecWait, 0, maxExecWait)
 	c.duration("limits.stop_budget", l.StopBudget, 0, maxStopBudget)
+	c.duration("limits.successor_wait", l.SuccessorWait, 0, maxSuccession)
 	c.duration("limits.settle", l.Settle, time.Second, maxSettle)
 	c.duration("limits.fault_margin", l.FaultMargin, 0, maxSettle)
 	c.number("limits.max_restores", l.MaxRestores, maxRestores)

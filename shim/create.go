@@ -67,7 +67,7 @@ func (s *Service) create(ctx context.Context, c *container, r *taskAPI.CreateTas
 		return s.TTRPCTaskService.Create(ctx, r)
 	}
 	var ticket api.Ticket
-	err := c.dir.Read(&ticket)
+	err := c.ticket(ctx, &ticket)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.TTRPCTaskService.Create(ctx, r)
 	}
@@ -90,6 +90,21 @@ func (s *Service) create(ctx context.Context, c *container, r *taskAPI.CreateTas
 		return resp, nil
 	}
 	return s.TTRPCTaskService.Create(ctx, r)
+}
+
+// ticket reads the daemon's order to restore, fs.ErrNotExist when there is none.
+// When the daemon has said that one may come, it is asked first: it answers when
+// the ticket is there, or none will be.
+func (c *container) ticket(ctx context.Context, t *api.Ticket) error {
+	var orders api.Orders
+	if err := c.dir.Read(&orders); err == nil && orders.AwaitTicket > 0 {
+		ctx, cancel := context.WithTimeout(ctx, orders.AwaitTicket)
+		defer cancel()
+		if err := awaitTicket(ctx, orders.Control, c.id); err != nil {
+			log.G(ctx).WithError(err).WithField("container", c.id).Info("no word from the daemon about a ticket")
+		}
+	}
+	return c.dir.Read(t)
 }
 
 // opened tells whether CRIU got as far as opening the images, by its log.

@@ -58,7 +58,7 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 		return nil, fmt.Errorf("put changed files back: %w", err)
 	}
 	undo = append(undo, undoFiles)
-	shm, err := putShm(ctx, c.spec.shm(s.sandbox), filepath.Join(t.Dir, shmPart), t.OwnShm && s.alone(c.id))
+	shm, err := putShm(ctx, c.spec.shm(s.sandbox), filepath.Join(t.Dir, shmPart), s.alone(c.id))
 	if err != nil {
 		return nil, fmt.Errorf("put /dev/shm back: %w", err)
 	}

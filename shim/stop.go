@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
-	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
 
 	"github.com/rekindle-dev/rekindle/api"
@@ -73,17 +70,12 @@ func (s *Service) checkpointed(ctx context.Context, c *container, signal uint32)
 
 // askToCheckpoint returns when the daemon has made the checkpoint durable.
 func askToCheckpoint(ctx context.Context, socket, id string) (checkpoint string, err error) {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return "", err
-	}
-	client := ttrpc.NewClient(conn)
-	defer client.Close()
-	resp, err := api.NewHooksClient(client).Stopping(ctx, &api.StoppingRequest{ContainerId: id})
-	if err != nil {
-		return "", err
-	}
-	return resp.Checkpoint, nil
+	err = ask(ctx, socket, func(daemon api.HooksService) error {
+		resp, err := daemon.Stopping(ctx, &api.StoppingRequest{ContainerId: id})
+		checkpoint = resp.GetCheckpoint()
+		return err
+	})
+	return checkpoint, err
 }
 
 // killAll ends every process of a frozen container; none of them runs another

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -56,38 +55,4 @@ func (s *Store) reserve(need int64) error {
 	}
 	s.reserved += need
 	return nil
-}
-
-// Usage is what a checkpoint takes.
-type Usage struct {
-	// Logical is the sum of the sizes of its files.
-	Logical int64
-	// Real is the space allocated on disk, less than Logical where files are
-	// sparse.
-	Real int64
-	// Files counts files and directories.
-	Files int
-}
-
-// Usage measures a checkpoint by looking at its files.
-func (s *Store) Usage(ctx context.Context, cp Checkpoint) (Usage, error) {
-	root, err := s.openCheckpoint(cp.Lineage, cp.ID)
-	if err != nil {
-		return Usage{}, &Error{Op: "measure", ID: cp.ID, Err: err}
-	}
-	defer root.Close()
-	entries, err := scan(ctx, root)
-	if err != nil {
-		return Usage{}, &Error{Op: "measure", ID: cp.ID, Err: err}
-	}
-	var u Usage
-	for _, e := range entries {
-		u.Logical += e.Size
-		u.Real += e.real
-		u.Files++
-	}
-	if info, err := root.Lstat(ManifestName); err == nil {
-		u.Logical += info.Size()
-	}
-	return u, nil
 }

@@ -21,7 +21,6 @@ type entry struct {
 	File
 
 	dev, ino, links uint64
-	real            int64 // bytes allocated
 }
 
 // scanner walks one checkpoint by directory descriptors. It follows no link and
@@ -105,7 +104,7 @@ func (s *scanner) look(dir int, name, p string) (entry, error) {
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return entry{}, fmt.Errorf("examine %s: %w", escape(p), err)
 	}
-	e := entry{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink), real: st.Blocks * 512}
+	e := entry{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink)}
 	e.File = File{Path: p, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid}
 	unsafe := &Error{Op: "scan", Path: p, Err: ErrUnsafe}
 	switch st.Mode & unix.S_IFMT {
@@ -176,7 +175,6 @@ func resolveHardlinks(entries []entry) error {
 			continue
 		}
 		e.File = File{Path: e.Path, Type: TypeHardlink, Link: entries[first[key]].Path}
-		e.real = 0
 	}
 	for key, i := range first {
 		if e := entries[i]; seen[key] != e.links || !inTree(e.Path) {

@@ -124,7 +124,8 @@ EOF
 uid() { kubectl get pod "$1" -o jsonpath='{.metadata.uid}'; }
 other_uid() { [ "$(uid "$1")" != "$2" ]; }
 
-# deployment REPLICAS makes a Deployment of counters, and waits for its pods.
+# deployment REPLICAS [LIFECYCLE GRACE] makes a Deployment of counters, and waits for
+# its pods.
 deployment() {
   apply <<EOF
 apiVersion: apps/v1
@@ -137,8 +138,8 @@ spec:
     metadata: { labels: { app: web }, annotations: $(annotated rekindle.dev/on=request) }
     spec:
       runtimeClassName: rekindle
-      terminationGracePeriodSeconds: 1
-      containers: [{ name: app, image: "rekindle.test/workloads:lab", imagePullPolicy: Never, command: [counter] }]
+      terminationGracePeriodSeconds: ${3:-1}
+      containers: [{ name: app, image: "rekindle.test/workloads:lab", imagePullPolicy: Never, command: [counter], lifecycle: ${2:-{\}} }]
 EOF
   wait_for 30 ready_replicas "$1"
 }
@@ -155,22 +156,16 @@ ready_replicas() {
       and all(.[]; any(.status.conditions[]?; .type == "Ready" and .status == "True"))'
 }
 
+# replaced POD: it is not among the replicas any more.
+replaced() { ! has "$1" replicas; }
+
 # memories prints the millions that the replicas had jumped ahead.
 memories() {
   local pod
   for pod in $(replicas); do echo "$(($(http "$pod" /) / 1000000))"; done | sort -n | paste -sd' '
 }
 
-# resized NUMBER scales the Deployment down and waits until the others are gone.
-# A replica that is only deleted may be replaced before it is told to stop, and
-# its successor then starts cold; see the user guide.
-resized() {
-  kubectl scale deployment web --replicas="$1"
-  wait_for 30 pods_exist "$1"
-}
-pods_exist() { (($(kubectl get pods -l app=web -o name | wc -l) == $1)); }
-
-@test "a Deployment's new replica takes over the memory of the one that is gone, no other's" {
+@test "a Deployment's new replica takes over the memory of the deleted one, no other's" {
   deployment 2
   local a b
   read -r a b < <(replicas | paste -sd' ')
@@ -179,14 +174,28 @@ pods_exist() { (($(kubectl get pods -l app=web -o name | wc -l) == $1)); }
   checkpoint "$a"
   checkpoint "$b"
 
-  resized 1
-  kubectl scale deployment web --replicas=2
+  kubectl delete pod "$a" --wait=false
+  wait_for 30 replaced "$a"
   wait_for 30 ready_replicas 2
 
   [ "$(memories)" = "1 2" ]
 }
 
-@test "replicas that are gone together: each checkpoint goes to one successor" {
+@test "a replacement that is created before the old replica is told to stop waits for its memory" {
+  deployment 1 '{ preStop: { sleep: { seconds: 1 } } }' 5
+  local old
+  old=$(replicas)
+  jump "$old" 1000000
+  checkpoint "$old"
+
+  kubectl delete pod "$old" --wait=false
+  wait_for 30 replaced "$old"
+  wait_for 30 ready_replicas 1
+
+  warm "$(replicas)" 1000000
+}
+
+@test "replicas that are deleted together: each checkpoint goes to one successor" {
   deployment 2
   local a b
   read -r a b < <(replicas | paste -sd' ')
@@ -195,8 +204,9 @@ pods_exist() { (($(kubectl get pods -l app=web -o name | wc -l) == $1)); }
   checkpoint "$a"
   checkpoint "$b"
 
-  resized 0
-  kubectl scale deployment web --replicas=2
+  kubectl delete pod "$a" "$b" --wait=false
+  wait_for 30 replaced "$a"
+  wait_for 30 replaced "$b"
   wait_for 30 ready_replicas 2
   [ "$(memories)" = "1 2" ]
 
@@ -219,7 +229,7 @@ pods_exist() { (($(kubectl get pods -l app=web -o name | wc -l) == $1)); }
   new=$(replicas | grep -v "$old")
   cold "$new"
   warm "$old" 1000000
-  explains "$new" "pod $old, from which it was taken, still runs"
+  explains "$new" "pod $old, from which it was taken, still runs; waited"
 }
 
 @test "three generations: each is checkpointed and restored in its turn" {

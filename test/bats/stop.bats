@@ -21,6 +21,8 @@ last() { kubectl logs "$1" --tail=1; }
 counting() { wait_for 10 counted "$1"; }
 counted() { [[ $(last "$1") =~ ^[0-9]+$ ]]; }
 
+counted_to() { counted "$2" && (($(last "$2") >= $1)); }
+
 # deleted_with_log POD prints the whole log that a pod has written until its end.
 deleted_with_log() {
   local log=$BATS_TEST_TMPDIR/$1.log
@@ -90,6 +92,33 @@ YAML
   at_least 7000 "$(http "$dep" /)"
 }
 
+@test "the replacement of a deleted replica goes on where that was stopped, and no number is counted twice" {
+  apply <<YAML
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: dep }
+spec:
+  selector: { matchLabels: { app: dep } }
+  template:
+    metadata: { labels: { app: dep }, annotations: { rekindle.dev/on: stop } }
+    spec:
+      runtimeClassName: rekindle
+      terminationGracePeriodSeconds: 2
+      containers: [{ name: app, image: "rekindle.test/busybox:lab", imagePullPolicy: Never, command: $polite }]
+YAML
+  kubectl rollout status deployment/dep --timeout=60s >/dev/null
+  local old new before
+  old=$(kubectl get pod -l app=dep -o jsonpath='{.items[0].metadata.name}')
+  wait_for 20 counted_to 30 "$old" # longer than a new replica waits for the others
+  before=$(deleted_with_log "$old")
+  kubectl rollout status deployment/dep --timeout=60s >/dev/null
+  new=$(kubectl get pod -l app=dep -o jsonpath='{.items[0].metadata.name}')
+  counting "$new"
+
+  [[ $before != *goodbye* ]]
+  [ "$(kubectl logs "$new" | head -n 1)" = "$(($(tail -n 1 <<<"$before") + 1))" ]
+}
+
 @test "a dump that outlasts the budget costs the container nothing: it gets its signal and ends as ever" {
   with_stop_budget 1s
   pod slow busybox "$polite" rekindle.dev/on=stop
@@ -148,7 +177,7 @@ SH
   in-node ctr -n k8s.io task kill -s SIGKILL "$id"
 
   wait_for 3 ended_in_node "$pid"
-  wait_for 20 gone_from_node "$id"
+  wait_for 60 gone_from_node "$id"
 }
 
 @test "a checkpoint made while stopping is not used within the same pod" {
