@@ -41,18 +41,18 @@ func (a *Agent) Admit(ctx context.Context, f Facts, complete func(context.Contex
 	}
 	if !p.Managed {
 		if asks(f.Annotations) {
-			a.decide(f, Decision{Action: ActionAdmit, Outcome: Refused, Reason: p.Why})
+			a.decide(f, Decision{Action: ActionAdmit, Outcome: Refused, Reason: p.Why, Class: ClassPolicy})
 		}
 		return Admission{}
 	}
 	complete(ctx, &f)
 	if f.Refusal != "" {
-		a.decide(f, Decision{Action: ActionAdmit, Outcome: Refused, Reason: f.Refusal})
+		a.decide(f, Decision{Action: ActionAdmit, Outcome: Refused, Reason: f.Refusal, Class: ClassUnsupported})
 		return Admission{}
 	}
 	t := &tracked{Facts: f, Created: time.Now(), policy: p, dumping: semaphore.NewWeighted(1)}
 	if err := a.admit(ctx, t); err != nil {
-		a.decide(f, Decision{Action: ActionAdmit, Outcome: Failed, Reason: err.Error()})
+		a.decide(f, Decision{Action: ActionAdmit, Outcome: Failed, Reason: err.Error(), Class: classOf(err)})
 		return Admission{}
 	}
 	a.mu.Lock()
@@ -124,9 +124,9 @@ func (a *Agent) assign(ctx context.Context, t *tracked) (wait time.Duration) {
 func (a *Agent) assigned(t *tracked, c choice, err error) {
 	switch {
 	case err != nil:
-		a.decide(t.Facts, Decision{Action: ActionRestore, Outcome: Failed, Reason: err.Error()})
+		a.decide(t.Facts, Decision{Action: ActionRestore, Outcome: Failed, Reason: err.Error(), Class: classOf(err)})
 	case c.chosen == nil:
-		a.decide(t.Facts, Decision{Action: ActionColdStart, Outcome: Taken, Reason: c.reason})
+		a.decide(t.Facts, Decision{Action: ActionColdStart, Outcome: Taken, Reason: c.reason, Class: c.class})
 	}
 }
 

@@ -23,6 +23,8 @@ type Agent struct {
 	// choosing is held from the choice of a checkpoint until it is claimed, so
 	// that two containers never choose the same one.
 	choosing sync.Mutex
+	// observers are fixed before the first decision.
+	observers []Observer
 	// dumps limits how many containers are dumped at once on the node.
 	dumps *semaphore.Weighted
 	// ctx ends with the daemon and so do the agent's own workers.
@@ -50,6 +52,7 @@ func New(ctx context.Context, cfg conf.Config, s *store.Store, node Node, m *Met
 		issued:       map[string]int{},
 	}
 	a.config.Store(&cfg)
+	m.registry.MustRegister(gauges{a})
 	return a
 }
 

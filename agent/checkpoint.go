@@ -27,6 +27,8 @@ var (
 	ErrBusy = errors.New("another checkpoint of this container is being made")
 	// ErrNoShim is returned for a container whose pod runs on another handler.
 	ErrNoShim = errors.New("the pod does not run on the rekindle runtime handler; set runtimeClassName")
+	// errDump is the class of what the shim, runc and CRIU return.
+	errDump = errors.New("dump")
 )
 
 const (
@@ -48,7 +50,7 @@ func (a *Agent) Checkpoint(ctx context.Context, id string, trigger policy.Trigge
 		return store.Checkpoint{}, fmt.Errorf("checkpoint container %.12s: %w", id, ErrNotRunning)
 	}
 	if !t.turn(ctx, trigger) {
-		a.decide(t.Facts, Decision{Action: ActionCheckpoint, Outcome: Skipped, Reason: ErrBusy.Error()})
+		a.decide(t.Facts, Decision{Action: ActionCheckpoint, Outcome: Skipped, Trigger: trigger, Reason: ErrBusy.Error(), Class: ClassBusy})
 		return store.Checkpoint{}, fmt.Errorf("checkpoint container %.12s: %w", id, ErrBusy)
 	}
 	defer t.dumping.Release(1)
@@ -58,9 +60,8 @@ func (a *Agent) Checkpoint(ctx context.Context, id string, trigger policy.Trigge
 		return store.Checkpoint{}, fmt.Errorf("checkpoint container %s: %w", t.Name, err)
 	}
 	m := c.Manifest
-	a.metrics.committed(m.Pause, m.Dump, m.Bytes)
 	a.decide(t.Facts, Decision{
-		Action: ActionCheckpoint, Outcome: Taken, Checkpoint: c.ID,
+		Action: ActionCheckpoint, Outcome: Taken, Trigger: trigger, Checkpoint: c.ID, Bytes: m.Bytes, Pause: m.Pause,
 		Reason: fmt.Sprintf("%s (paused %s)", reason, m.Pause.Round(time.Millisecond)),
 	})
 	if t.running() == 0 {
@@ -73,10 +74,10 @@ func (a *Agent) Checkpoint(ctx context.Context, id string, trigger policy.Trigge
 
 // failure says what a checkpoint that was not made means.
 func failure(ctx context.Context, t *tracked, trigger policy.Trigger, err error) Decision {
-	d := Decision{Action: ActionCheckpoint, Outcome: Failed, Reason: err.Error()}
+	d := Decision{Action: ActionCheckpoint, Outcome: Failed, Trigger: trigger, Reason: err.Error(), Class: classOf(err)}
 	if trigger != policy.Stop && (ctx.Err() != nil || t.running() == 0) {
 		// The container ended meanwhile, or the daemon does.
-		d.Outcome, d.Reason = Skipped, "the container ended meanwhile: "+d.Reason
+		d.Outcome, d.Class, d.Reason = Skipped, ClassEnded, "the container ended meanwhile: "+d.Reason
 	}
 	return d
 }
@@ -127,7 +128,12 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 	}
 	commit, cancel := context.WithTimeout(commit, commitTimeout)
 	defer cancel()
-	return staging.Commit(commit, a.manifest(t, trigger, reason, dump))
+	began := time.Now()
+	c, err := staging.Commit(commit, a.manifest(t, trigger, reason, dump))
+	if err == nil {
+		a.metrics.committed(time.Since(began), c.Manifest)
+	}
+	return c, err
 }
 
 // dump asks the shim, and sees to it that the container is not left frozen when
@@ -140,7 +146,7 @@ func (a *Agent) dump(ctx context.Context, t *tracked, attach api.Attach, request
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(call, "unix", strings.TrimPrefix(attach.Address, "unix://"))
 	if err != nil {
-		return nil, fmt.Errorf("reach the shim: %w", err)
+		return nil, fmt.Errorf("%w: reach the shim: %w", errDump, err)
 	}
 	client := ttrpc.NewClient(conn)
 	defer client.Close()
@@ -151,7 +157,7 @@ func (a *Agent) dump(ctx context.Context, t *tracked, attach api.Attach, request
 		if freezer, ferr := criu.FreezerOf(t.running()); ferr == nil {
 			err = errors.Join(err, freezer.Thaw())
 		}
-		return nil, fmt.Errorf("dump: %w", err)
+		return nil, fmt.Errorf("%w: %w", errDump, err)
 	}
 	return resp, nil
 }

@@ -21,8 +21,9 @@ type candidate struct {
 // choice is the outcome of a selection.
 type choice struct {
 	chosen *store.Checkpoint
-	// reason says why the container starts cold.
+	// reason says why the container starts cold, and class sorts it.
 	reason string
+	class  Class
 	// candidates are all that were looked at, the newest first.
 	candidates []candidate
 	// passing is set when what is in the way may pass: the pod that a checkpoint
@@ -48,7 +49,7 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	previous := a.previous(t)
 	t.Cause = causeOf(previous)
 	if reason := noOccasion(t.policy.Restore, previous); reason != "" {
-		return choice{reason: reason}, nil
+		return choice{reason: reason, class: ClassNoOccasion}, nil
 	}
 	a.setBrokenAside(ctx, t)
 	list, err := a.store.List(t.lineage)
@@ -59,18 +60,19 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	if fault {
 		list = preferOlder(list, previous.exit(), a.Config().Limits.FaultMargin.Duration)
 	}
-	result := choice{reason: "there is no checkpoint yet"}
+	result := choice{reason: "there is no checkpoint yet", class: ClassNoneYet}
 	for _, c := range list {
 		reason, corrupt := a.objection(ctx, t, c, fault)
 		result.passing = result.passing || a.sourceLives(t, c)
 		if corrupt {
-			a.quarantine(t.Facts, c.ID, reason)
+			a.quarantine(t.Facts, c.ID, reason, ClassDamaged)
 		}
 		result.candidates = append(result.candidates, candidate{c, reason})
 		if reason == "" && result.chosen == nil {
 			result.chosen = &c
 		}
 		if reason != "" && len(result.candidates) == 1 {
+			result.class = ClassUnusable
 			result.reason = fmt.Sprintf("the newest checkpoint, %s, cannot be used: %s", c.ID, reason)
 		}
 		if result.chosen != nil {
@@ -189,15 +191,15 @@ func (a *Agent) setBrokenAside(ctx context.Context, t *tracked) {
 	}
 	for _, b := range broken {
 		if errors.Is(b.Err, store.ErrCorrupt) {
-			a.quarantine(t.Facts, b.ID, b.Err.Error())
+			a.quarantine(t.Facts, b.ID, b.Err.Error(), ClassDamaged)
 		}
 	}
 }
 
 // quarantine takes a checkpoint out of use for good.
-func (a *Agent) quarantine(f Facts, id, reason string) {
+func (a *Agent) quarantine(f Facts, id, reason string, class Class) {
 	if err := a.store.Quarantine(id, reason); err != nil {
 		reason = fmt.Sprintf("%s; it could not be moved: %v", reason, err)
 	}
-	a.decide(f, Decision{Action: ActionQuarantine, Outcome: Taken, Reason: reason, Checkpoint: id})
+	a.decide(f, Decision{Action: ActionQuarantine, Outcome: Taken, Reason: reason, Class: class, Checkpoint: id})
 }

@@ -142,7 +142,7 @@ func (s *Control) Remove(ctx context.Context, r *api.RemoveRequest) (*api.Remove
 	}
 	m := c.Manifest
 	s.agent.decide(Facts{Namespace: c.Lineage.Namespace, Pod: m.PodName, Name: c.Lineage.Container}, Decision{
-		Action: ActionRemove, Outcome: Taken, Reason: "asked for on the command line", Checkpoint: c.ID,
+		Action: ActionRemove, Outcome: Taken, Reason: "asked for on the command line", Class: ClassRequest, Checkpoint: c.ID,
 	})
 	return &api.RemoveResponse{Id: c.ID}, nil
 }

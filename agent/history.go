@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/containerd/log"
+
+	"github.com/rekindle-dev/rekindle/policy"
 )
 
 // Actions that a decision is about.
@@ -27,12 +29,31 @@ const (
 
 // Decision is something that was done or left undone, and why.
 type Decision struct {
-	Time       time.Time
-	Action     string
-	Outcome    string
+	Time    time.Time
+	Action  string
+	Outcome string
+	// Trigger is why the checkpoint was to be made; empty for other actions.
+	Trigger policy.Trigger
+	// Reason is for people, Class for programs.
 	Reason     string
+	Class      Class
 	Checkpoint string
+	// Bytes and Pause are those of a checkpoint that was made; Took is how long
+	// a restore took.
+	Bytes int64
+	Pause time.Duration
+	Took  time.Duration
 }
+
+// Observer is told of every decision, in the order in which they are made
+// about one container. Decided is called where things are decided, under the
+// runtime's lock even: it must not wait for anything.
+type Observer interface {
+	Decided(f Facts, d Decision)
+}
+
+// Observe adds an observer. It must be called before the agent is told anything.
+func (a *Agent) Observe(o Observer) { a.observers = append(a.observers, o) }
 
 const (
 	// decisionsKept is how many decisions are kept for each container.
@@ -95,16 +116,23 @@ func (h *history) containers(namespace, pod string) []string {
 	return names
 }
 
-// decide keeps a decision where it can be seen: in the history, in the log and
-// in the metrics.
+// decide keeps a decision where it can be seen: in the history, in the log, in
+// the metrics, and where the observers put it.
 func (a *Agent) decide(f Facts, d Decision) {
 	d.Time = time.Now()
+	d.Class = classified(d)
 	a.history.add(nameOf(f), d)
 	a.metrics.decided(d)
+	for _, o := range a.observers {
+		o.Decided(f, d)
+	}
 	entry := log.G(a.ctx).WithFields(log.Fields{
 		"namespace": f.Namespace, "pod": f.Pod, "container": f.Name,
 		"action": d.Action, "outcome": d.Outcome,
 	})
+	if d.Trigger != "" {
+		entry = entry.WithField("trigger", d.Trigger)
+	}
 	if d.Checkpoint != "" {
 		entry = entry.WithField("checkpoint", d.Checkpoint)
 	}

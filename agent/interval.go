@@ -24,7 +24,10 @@ func (a *Agent) every(ctx context.Context, t *tracked) {
 			// What brings a container down again soon after a restore may be in
 			// its memory; a checkpoint of it would be newer than the sound ones
 			// and be restored before them, for ever.
-			a.decide(t.Facts, Decision{Action: ActionCheckpoint, Outcome: Skipped, Reason: "the restored container has not settled yet"})
+			a.decide(t.Facts, Decision{
+				Action: ActionCheckpoint, Outcome: Skipped, Trigger: policy.Interval, Class: ClassUnsettled,
+				Reason: "the restored container has not settled yet",
+			})
 			continue
 		}
 		// The outcome, good or bad, is a decision that is kept and logged.

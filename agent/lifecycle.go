@@ -23,7 +23,9 @@ func (a *Agent) Started(ctx context.Context, id string, pid int) {
 		return
 	}
 	if reason := t.awaited(); reason != "" {
-		a.decide(t.Facts, Decision{Action: ActionColdStart, Outcome: Taken, Reason: reason + "; the shim did not ask again"})
+		a.decide(t.Facts, Decision{
+			Action: ActionColdStart, Outcome: Taken, Class: ClassUnusable, Reason: reason + "; the shim did not ask again",
+		})
 	}
 	watch, stop := context.WithCancel(a.ctx)
 	t.begin(pid, stop)
@@ -62,7 +64,7 @@ func (a *Agent) judge(t *tracked) (restored bool) {
 	var o api.Outcome
 	if err := t.dir.Read(&o); err != nil {
 		a.decide(t.Facts, Decision{
-			Action: ActionRestore, Outcome: Failed, Checkpoint: t.RestoredFrom,
+			Action: ActionRestore, Outcome: Failed, Class: ClassHandler, Checkpoint: t.RestoredFrom,
 			Reason: "the shim left no word about the restore; is the pod's runtime handler rekindle's? " + err.Error(),
 		})
 		a.unclaim(t)
@@ -71,16 +73,18 @@ func (a *Agent) judge(t *tracked) (restored bool) {
 	if o.Restored {
 		a.metrics.restored(o.Took)
 		a.decide(t.Facts, Decision{
-			Action: ActionRestore, Outcome: Taken, Checkpoint: o.Checkpoint,
+			Action: ActionRestore, Outcome: Taken, Checkpoint: o.Checkpoint, Took: o.Took,
 			Reason: fmt.Sprintf("restored in %s, %s", o.Took.Round(time.Millisecond), t.Cause),
 		})
 		return true
 	}
-	a.decide(t.Facts, Decision{Action: ActionRestore, Outcome: Failed, Checkpoint: o.Checkpoint, Reason: "started cold instead: " + o.Error})
+	a.decide(t.Facts, Decision{
+		Action: ActionRestore, Outcome: Failed, Class: ClassRestore, Checkpoint: o.Checkpoint, Reason: "started cold instead: " + o.Error,
+	})
 	if o.Innocent {
 		a.unclaim(t)
 	} else {
-		a.quarantine(t.Facts, o.Checkpoint, o.Error)
+		a.quarantine(t.Facts, o.Checkpoint, o.Error, ClassRestore)
 	}
 	return false
 }
@@ -323,7 +327,7 @@ func (a *Agent) reportStrays(living []Facts) {
 	for _, f := range living {
 		if a.container(f.ID) == nil && policy.Resolve(f.Annotations, f.Namespace, f.Name, a.Config()).Managed {
 			a.decide(f, Decision{
-				Action: ActionAdmit, Outcome: Refused,
+				Action: ActionAdmit, Outcome: Refused, Class: ClassUnmanaged,
 				Reason: "the container was created while rekindled did not run; it is managed from its next start on",
 			})
 		}

@@ -1,17 +1,23 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rekindle-dev/rekindle/policy"
+	"github.com/rekindle-dev/rekindle/store"
 )
 
 // Metrics are the daemon's counters. Labels come from closed sets, so that no
 // tenant can make their number grow.
 type Metrics struct {
+	registry  prometheus.Registerer
 	decisions *prometheus.CounterVec
 	pause     prometheus.Histogram
 	dump      prometheus.Histogram
+	commit    prometheus.Histogram
 	restore   prometheus.Histogram
 	admit     prometheus.Histogram
 	bytes     prometheus.Counter
@@ -21,15 +27,19 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	seconds := prometheus.ExponentialBuckets(0.01, 2, 14)
 	m := &Metrics{
+		registry: r,
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rekindle_decisions_total",
-			Help: "Decisions by action and outcome.",
-		}, []string{"action", "outcome"}),
+			Help: "Decisions by action, trigger (of checkpoints), outcome and class of the reason.",
+		}, []string{"action", "trigger", "outcome", "reason"}),
 		pause: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "rekindle_pause_seconds", Help: "Time a container was frozen for a checkpoint.", Buckets: seconds,
 		}),
 		dump: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "rekindle_dump_seconds", Help: "Time CRIU took to write a container's state.", Buckets: seconds,
+		}),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "rekindle_commit_seconds", Help: "Time from the end of a dump to the durable checkpoint.", Buckets: seconds,
 		}),
 		restore: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "rekindle_restore_seconds", Help: "Time from the order to restore to the running container.", Buckets: seconds,
@@ -42,16 +52,30 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "rekindle_checkpoint_bytes_total", Help: "Bytes of committed checkpoints.",
 		}),
 	}
-	r.MustRegister(m.decisions, m.pause, m.dump, m.restore, m.admit, m.bytes)
+	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.admit, m.bytes)
 	return m
 }
 
-func (m *Metrics) decided(d Decision) { m.decisions.WithLabelValues(d.Action, d.Outcome).Inc() }
+func (m *Metrics) decided(d Decision) {
+	m.decisions.WithLabelValues(d.Action, triggerLabel(d.Trigger), d.Outcome, string(d.Class)).Inc()
+}
 
-func (m *Metrics) committed(pause, dump time.Duration, bytes int64) {
-	m.pause.Observe(pause.Seconds())
-	m.dump.Observe(dump.Seconds())
-	m.bytes.Add(float64(bytes))
+// triggerLabel keeps the label within the known triggers.
+func triggerLabel(t policy.Trigger) string {
+	switch {
+	case t == "":
+		return ""
+	case slices.Contains(policy.Triggers(), t):
+		return string(t)
+	}
+	return string(ClassOther)
+}
+
+func (m *Metrics) committed(took time.Duration, c store.Manifest) {
+	m.pause.Observe(c.Pause.Seconds())
+	m.dump.Observe(c.Dump.Seconds())
+	m.commit.Observe(took.Seconds())
+	m.bytes.Add(float64(c.Bytes))
 }
 
 func (m *Metrics) restored(took time.Duration) { m.restore.Observe(took.Seconds()) }

@@ -47,7 +47,7 @@ func (a *Agent) prune(ctx context.Context, now time.Time) {
 	}
 	slices.Reverse(all)
 	for _, c := range all {
-		reason := a.useless(c, now)
+		reason, class := a.useless(c, now)
 		if reason == "" {
 			continue
 		}
@@ -56,27 +56,27 @@ func (a *Agent) prune(ctx context.Context, now time.Time) {
 			continue
 		}
 		a.decide(Facts{Namespace: c.Namespace, Pod: c.PodName, Name: c.Container}, Decision{
-			Action: ActionRemove, Outcome: Taken, Reason: reason, Checkpoint: c.ID,
+			Action: ActionRemove, Outcome: Taken, Reason: reason, Class: class, Checkpoint: c.ID,
 		})
 	}
 }
 
 // useless says why a checkpoint may be removed; empty when it may not.
-func (a *Agent) useless(c store.Checkpoint, now time.Time) string {
+func (a *Agent) useless(c store.Checkpoint, now time.Time) (string, Class) {
 	marks, err := a.store.Marks(c.ID)
 	if err != nil || a.inUse(c.ID) || a.sandboxLives(c.SandboxID) || a.sandboxLives(marks.ClaimedBy) {
-		return ""
+		return "", ""
 	}
 	age := now.Sub(c.Created)
 	limits := a.Config().Store
 	switch {
 	case marks.Completed && age > completedFor:
-		return "its container ended by itself with exit code 0"
+		return "its container ended by itself with exit code 0", ClassExpired
 	case age > limits.MaxAge.Duration:
-		return "its pod is gone, and it is older than store.max_age"
+		return "its pod is gone, and it is older than store.max_age", ClassExpired
 	}
 	if space, err := a.store.Space(); err == nil && space.Free < int64(limits.MinFree) {
-		return "its pod is gone, and less than store.min_free is free"
+		return "its pod is gone, and less than store.min_free is free", ClassSpace
 	}
-	return ""
+	return "", ""
 }

@@ -27,6 +27,9 @@ var (
 	supportedTriggers = []Trigger{Interval, Stop, Request}
 )
 
+// Triggers returns all triggers, those this version does not act on too.
+func Triggers() []Trigger { return slices.Clone(knownTriggers) }
+
 // RestoreMode says when a new container starts from a checkpoint.
 type RestoreMode string
 
