@@ -10,6 +10,7 @@ type Config struct {
 	Sockets    Sockets    `toml:"sockets"`
 	Log        Log        `toml:"log"`
 	Metrics    Metrics    `toml:"metrics"`
+	Audit      Audit      `toml:"audit"`
 	Namespaces Namespaces `toml:"namespaces"`
 	Defaults   Defaults   `toml:"defaults"`
 	Bounds     Bounds     `toml:"bounds"`
@@ -50,6 +51,16 @@ type Log struct {
 type Metrics struct {
 	// Address is host:port; empty switches metrics off.
 	Address string `toml:"address" example:"\"127.0.0.1:9464\""`
+}
+
+// Audit says where the audit log is kept, and how much of it.
+type Audit struct {
+	// Path is the absolute path of the newest file; empty switches the log off.
+	Path string `toml:"path" example:"\"/srv/log/rekindle/audit.log\""`
+	// MaxSize is how large a file may become before the next one is begun.
+	MaxSize Size `toml:"max_size" example:"\"64MiB\""`
+	// MaxFiles is how many files are kept, with the newest.
+	MaxFiles int `toml:"max_files" example:"10"`
 }
 
 // Namespaces says whose annotations count. A namespace in Deny is never
@@ -128,6 +139,7 @@ func Default() Config {
 			Containerd: "/run/containerd/containerd.sock",
 		},
 		Log:        Log{Level: "info", Format: "text"},
+		Audit:      Audit{Path: "/var/log/rekindle/audit.log", MaxSize: 16 * MiB, MaxFiles: 5},
 		Namespaces: Namespaces{Allow: []string{}, Deny: []string{"kube-system"}},
 		Defaults:   Defaults{Interval: Seconds(60), Keep: 3, Restore: "auto"},
 		Bounds:     Bounds{IntervalMin: Seconds(5), IntervalMax: Duration{24 * time.Hour}, KeepMax: 10},

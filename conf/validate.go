@@ -28,7 +28,9 @@ const (
 	maxMinFree     = 1024 * TiB
 	maxMaxAge      = 10 * 365 * 24 * time.Hour
 	maxGhostLimit  = 4095 * MiB // CRIU holds it in 32 bits
-	maxSocketPath  = 107        // sun_path less its final NUL
+	minAuditSize   = 4 * KiB    // the longest line
+	maxAuditFiles  = 100
+	maxSocketPath  = 107 // sun_path less its final NUL
 	maxNamespaces  = 10000
 	maxNamespaceLn = 63
 )
@@ -110,6 +112,12 @@ func (c *checker) places(cfg Config) {
 func (c *checker) outputs(cfg Config) {
 	c.oneOf("log.level", cfg.Log.Level, "trace", "debug", "info", "warn", "error")
 	c.oneOf("log.format", cfg.Log.Format, "text", "json")
+	if cfg.Audit.Path != "" {
+		c.absolute("audit.path", cfg.Audit.Path)
+	}
+	c.rule("audit.path", "a clean absolute path, or empty")
+	c.size("audit.max_size", cfg.Audit.MaxSize, minAuditSize, TiB)
+	c.number("audit.max_files", cfg.Audit.MaxFiles, maxAuditFiles)
 	c.rule("metrics.address", "host:port, or empty")
 	if cfg.Metrics.Address == "" {
 		return

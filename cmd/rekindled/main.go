@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/agent"
+	"github.com/rekindle-dev/rekindle/audit"
 	"github.com/rekindle-dev/rekindle/conf"
 	"github.com/rekindle-dev/rekindle/plugin"
 	"github.com/rekindle-dev/rekindle/store"
@@ -79,6 +80,11 @@ func run(ctx context.Context, path string) error {
 	}
 	registry := prometheus.NewRegistry()
 	a := agent.New(ctx, cfg, s, node, agent.NewMetrics(registry))
+	if cfg.Audit.Path != "" {
+		trail := audit.Open(ctx, cfg.Audit, node.Name, registry)
+		defer trail.Close()
+		a.Observe(trail)
+	}
 	go reloadOnHangup(ctx, path, a)
 	go a.PruneAlways(ctx)
 	serveMetrics(ctx, cfg.Metrics.Address, registry)
