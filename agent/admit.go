@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/containerd/log"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
@@ -50,14 +49,13 @@ func (a *Agent) Admit(ctx context.Context, f Facts, complete func(context.Contex
 		a.decide(f, Decision{Action: ActionAdmit, Outcome: Refused, Reason: f.Refusal, Class: ClassUnsupported})
 		return Admission{}
 	}
-	t := &tracked{Facts: f, Created: time.Now(), policy: p, dumping: semaphore.NewWeighted(1)}
+	t := newTracked()
+	t.Facts, t.Created, t.policy = f, time.Now(), p
 	if err := a.admit(ctx, t); err != nil {
 		a.decide(f, Decision{Action: ActionAdmit, Outcome: Failed, Reason: err.Error(), Class: classOf(err)})
 		return Admission{}
 	}
-	a.mu.Lock()
-	a.containers[f.ID] = t
-	a.mu.Unlock()
+	a.track(t)
 	return Admission{Managed: true, CRIUConfig: t.dir.CRIUConfig()}
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/containerd/log"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/rekindle-dev/rekindle/conf"
 	"github.com/rekindle-dev/rekindle/store"
@@ -26,7 +25,9 @@ type Agent struct {
 	// observers are fixed before the first decision.
 	observers []Observer
 	// dumps limits how many containers are dumped at once on the node.
-	dumps *semaphore.Weighted
+	dumps *turns
+	// written is what limits.bandwidth bounds.
+	written budget
 	// ctx ends with the daemon and so do the agent's own workers.
 	ctx     context.Context
 	workers sync.WaitGroup
@@ -47,7 +48,7 @@ func New(ctx context.Context, cfg conf.Config, s *store.Store, node Node, m *Met
 	a := &Agent{
 		store: s, node: node, metrics: m, history: newHistory(), ctx: ctx,
 		synchronized: make(chan struct{}),
-		dumps:        semaphore.NewWeighted(int64(cfg.Limits.ConcurrentDumps)),
+		dumps:        newTurns(cfg.Limits.ConcurrentDumps),
 		containers:   map[string]*tracked{},
 		issued:       map[string]int{},
 	}

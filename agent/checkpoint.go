@@ -23,8 +23,6 @@ import (
 var (
 	// ErrNotRunning is returned for a container that is not managed or does not run.
 	ErrNotRunning = errors.New("container is not managed or does not run")
-	// ErrBusy is returned while another checkpoint of the container is made.
-	ErrBusy = errors.New("another checkpoint of this container is being made")
 	// ErrNoShim is returned for a container whose pod runs on another handler.
 	ErrNoShim = errors.New("the pod does not run on the rekindle runtime handler; set runtimeClassName")
 	// errDump is the class of what the shim, runc and CRIU return.
@@ -49,14 +47,13 @@ func (a *Agent) Checkpoint(ctx context.Context, id string, trigger policy.Trigge
 	if t == nil || t.running() == 0 {
 		return store.Checkpoint{}, fmt.Errorf("checkpoint container %.12s: %w", id, ErrNotRunning)
 	}
-	if !t.turn(ctx, trigger) {
-		a.decide(t.Facts, Decision{Action: ActionCheckpoint, Outcome: Skipped, Trigger: trigger, Reason: ErrBusy.Error(), Class: ClassBusy})
-		return store.Checkpoint{}, fmt.Errorf("checkpoint container %.12s: %w", id, ErrBusy)
-	}
-	defer t.dumping.Release(1)
-	c, err := a.checkpoint(ctx, t, trigger, reason)
+	c, err := a.inTurn(ctx, t, trigger, reason)
 	if err != nil {
-		a.decide(t.Facts, failure(ctx, t, trigger, err))
+		d := failure(ctx, t, trigger, err)
+		if d.Outcome == Failed {
+			t.failed(d.Reason)
+		}
+		a.decide(t.Facts, d)
 		return store.Checkpoint{}, fmt.Errorf("checkpoint container %s: %w", t.Name, err)
 	}
 	m := c.Manifest
@@ -75,20 +72,25 @@ func (a *Agent) Checkpoint(ctx context.Context, id string, trigger policy.Trigge
 // failure says what a checkpoint that was not made means.
 func failure(ctx context.Context, t *tracked, trigger policy.Trigger, err error) Decision {
 	d := Decision{Action: ActionCheckpoint, Outcome: Failed, Trigger: trigger, Reason: err.Error(), Class: classOf(err)}
-	if trigger != policy.Stop && (ctx.Err() != nil || t.running() == 0) {
+	var s *skip
+	switch {
+	case errors.As(err, &s):
+		d.Outcome = Skipped
+	case trigger != policy.Stop && (ctx.Err() != nil || t.running() == 0):
 		// The container ended meanwhile, or the daemon does.
 		d.Outcome, d.Class, d.Reason = Skipped, ClassEnded, "the container ended meanwhile: "+d.Reason
 	}
 	return d
 }
 
-// turn waits for another checkpoint of the container to end. Only the stop
-// trigger does: for it there is no later.
-func (t *tracked) turn(ctx context.Context, trigger policy.Trigger) bool {
-	if trigger == policy.Stop {
-		return t.dumping.Acquire(ctx, 1) == nil
+// inTurn makes a checkpoint when it is the container's turn.
+func (a *Agent) inTurn(ctx context.Context, t *tracked, trigger policy.Trigger, reason string) (store.Checkpoint, error) {
+	release, err := a.turn(ctx, t, trigger)
+	if err != nil {
+		return store.Checkpoint{}, err
 	}
-	return t.dumping.TryAcquire(1)
+	defer release()
+	return a.checkpoint(ctx, t, trigger, reason)
 }
 
 func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigger, reason string) (_ store.Checkpoint, err error) {
@@ -96,15 +98,14 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 	if err := t.dir.Read(&attach); err != nil {
 		return store.Checkpoint{}, fmt.Errorf("%w (%w)", ErrNoShim, err)
 	}
-	if err := a.dumps.Acquire(ctx, 1); err != nil {
-		return store.Checkpoint{}, fmt.Errorf("wait for other dumps: %w", err)
-	}
-	defer a.dumps.Release(1)
 	// A restore that was cut off may have left its own options.
 	if err := a.writeOptions(t); err != nil {
 		return store.Checkpoint{}, err
 	}
 	need := footprint(t.running())
+	if err := a.afford(trigger, need); err != nil {
+		return store.Checkpoint{}, err
+	}
 	staging, err := a.store.Begin(ctx, t.lineage, need)
 	if err != nil {
 		return store.Checkpoint{}, err
@@ -120,6 +121,7 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 		t.keepLog(staging.Dir())
 		return store.Checkpoint{}, err
 	}
+	used := t.goingOn(time.Duration(dump.CpuNs))
 	commit := ctx
 	if !hold {
 		// The container goes on; its checkpoint is worth finishing even if
@@ -130,10 +132,13 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 	defer cancel()
 	began := time.Now()
 	c, err := staging.Commit(commit, a.manifest(t, trigger, reason, dump))
-	if err == nil {
-		a.metrics.committed(time.Since(began), c.Manifest)
+	if err != nil {
+		return store.Checkpoint{}, err
 	}
-	return c, err
+	a.metrics.committed(time.Since(began), c.Manifest)
+	a.correct(c.Bytes - need)
+	t.succeeded(c, <-used)
+	return c, nil
 }
 
 // dump asks the shim, and sees to it that the container is not left frozen when
@@ -186,16 +191,8 @@ func (a *Agent) room(need int64) int64 {
 // footprint estimates how much a dump will write, in bytes: the resident memory
 // of the container's processes.
 func footprint(pid int) int64 {
-	freezer, err := criu.FreezerOf(pid)
-	if err != nil {
-		return 0
-	}
-	pids, err := freezer.Processes()
-	if err != nil {
-		return 0
-	}
 	var pages int64
-	for _, pid := range pids {
+	for _, pid := range processes(pid) {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 		if err != nil {
 			continue
@@ -206,6 +203,19 @@ func footprint(pid int) int64 {
 		}
 	}
 	return pages * int64(os.Getpagesize())
+}
+
+// processes lists those of the container whose init has that id.
+func processes(pid int) []int {
+	freezer, err := criu.FreezerOf(pid)
+	if err != nil {
+		return nil
+	}
+	pids, err := freezer.Processes()
+	if err != nil {
+		return nil
+	}
+	return pids
 }
 
 // keepLog saves the log of a failed dump in the run directory, where the next

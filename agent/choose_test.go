@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/conf"
@@ -45,7 +44,9 @@ func (w *world) container(pod, sandbox string, labels map[string]string) *tracke
 		ID: "id-" + pod + "-" + w.clock.Format("150405"), Name: "app", Sandbox: sandbox, Namespace: "default",
 		Pod: pod, Labels: labels, ImageDigest: "sha256:1", Fingerprint: "f",
 	}
-	t := &tracked{Facts: f, Created: w.clock, policy: policy.Policy{Managed: true, Keep: 3, Restore: policy.RestoreAuto}, dumping: semaphore.NewWeighted(1)}
+	t := newTracked()
+	t.Facts, t.Created = f, w.clock
+	t.policy = policy.Policy{Managed: true, Keep: 3, Restore: policy.RestoreAuto}
 	t.dir = api.ContainerDir(w.TempDir())
 	var err error
 	if t.lineage, err = lineageOf(f); err != nil {

@@ -19,7 +19,8 @@ const (
 	// ClassOther is that of a reason without a class of its own.
 	ClassOther Class = "other"
 
-	ClassBusy        Class = "busy"        // another checkpoint of the container was being made
+	ClassBandwidth   Class = "bandwidth"   // the node has written what limits.bandwidth allows
+	ClassBusy        Class = "busy"        // other dumps did not end in time
 	ClassDamaged     Class = "damaged"     // the checkpoint does not verify
 	ClassDump        Class = "dump"        // the shim, runc or CRIU could not dump
 	ClassEnded       Class = "ended"       // the container ended meanwhile
@@ -34,6 +35,7 @@ const (
 	ClassSpace       Class = "space"       // not enough free space
 	ClassStore       Class = "store"       // the store could not read or write
 	ClassTimeout     Class = "timeout"     // it took too long
+	ClassUnchanged   Class = "unchanged"   // the last checkpoint is as good as another
 	ClassUnmanaged   Class = "unmanaged"   // the container is not managed, or was not when it was created
 	ClassUnsettled   Class = "unsettled"   // the restored container has not settled
 	ClassUnsupported Class = "unsupported" // the container cannot be checkpointed
@@ -41,9 +43,9 @@ const (
 )
 
 var classes = []Class{
-	ClassNone, ClassOther, ClassBusy, ClassDamaged, ClassDump, ClassEnded, ClassExpired, ClassHandler,
+	ClassNone, ClassOther, ClassBandwidth, ClassBusy, ClassDamaged, ClassDump, ClassEnded, ClassExpired, ClassHandler,
 	ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassRate, ClassRequest, ClassRestore, ClassSpace, ClassStore,
-	ClassTimeout, ClassUnmanaged, ClassUnsettled, ClassUnsupported, ClassUnusable,
+	ClassTimeout, ClassUnchanged, ClassUnmanaged, ClassUnsettled, ClassUnsupported, ClassUnusable,
 }
 
 // Classes returns all classes.
@@ -62,9 +64,10 @@ func classified(d Decision) Class {
 
 // classOf sorts an error.
 func classOf(err error) Class {
+	var sk *skip
 	switch {
-	case errors.Is(err, ErrBusy):
-		return ClassBusy
+	case errors.As(err, &sk):
+		return sk.class
 	case errors.Is(err, ErrNoShim):
 		return ClassHandler
 	case errors.Is(err, ErrNotRunning):

@@ -46,8 +46,8 @@ func (a *Agent) report(ctx context.Context, t *tracked) *api.ContainerReport {
 		Name: t.Name, ContainerId: t.ID, Managed: true, Why: "the pod opted in by annotation",
 		Decisions: a.decisions(nameOf(t.Facts)),
 	}
-	if due := t.due(); !due.IsZero() {
-		r.NextNs = due.UnixNano()
+	if due, why := t.due(); !due.IsZero() {
+		r.NextNs, r.NextWhy = due.UnixNano(), why
 	}
 	keys := make([]string, 0, len(t.policy.Origins))
 	for key := range t.policy.Origins {

@@ -75,14 +75,27 @@ type history struct {
 
 func newHistory() *history { return &history{last: map[containerName][]Decision{}} }
 
-func (h *history) add(name containerName, d Decision) {
+// add keeps a decision, and tells whether it is news: a skip like the last one
+// takes its place, or what was done would be lost among what was not.
+func (h *history) add(name containerName, d Decision) (news bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if list := h.last[name]; len(list) > 0 && d.Outcome == Skipped && d.like(list[0]) {
+		list[0] = d
+		return false
+	}
 	if _, known := h.last[name]; !known && len(h.last) >= namesKept {
 		h.dropOldest()
 	}
 	list := append([]Decision{d}, h.last[name]...)
 	h.last[name] = list[:min(len(list), decisionsKept)]
+	return true
+}
+
+// like tells whether two decisions differ in nothing but their time.
+func (d Decision) like(other Decision) bool {
+	other.Time = d.Time
+	return d == other
 }
 
 func (h *history) dropOldest() {
@@ -121,7 +134,7 @@ func (h *history) containers(namespace, pod string) []string {
 func (a *Agent) decide(f Facts, d Decision) {
 	d.Time = time.Now()
 	d.Class = classified(d)
-	a.history.add(nameOf(f), d)
+	news := a.history.add(nameOf(f), d)
 	a.metrics.decided(d)
 	for _, o := range a.observers {
 		o.Decided(f, d)
@@ -138,6 +151,10 @@ func (a *Agent) decide(f Facts, d Decision) {
 	}
 	if d.Outcome == Failed || d.Outcome == Refused {
 		entry.Warn(d.Reason)
+		return
+	}
+	if !news {
+		entry.Debug(d.Reason)
 		return
 	}
 	entry.Info(d.Reason)

@@ -334,8 +334,16 @@ func (a *Agent) reportStrays(living []Facts) {
 	}
 }
 
+// track makes a container known. Its pod's dumps are one at a time, so it shares
+// that turn with those of its sandbox that are known already.
 func (a *Agent) track(t *tracked) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for _, other := range a.containers {
+		if other.Sandbox == t.Sandbox {
+			t.pod = other.pod
+			break
+		}
+	}
 	a.containers[t.ID] = t
 }

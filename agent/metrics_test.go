@@ -23,7 +23,7 @@ func TestClassOf(t *testing.T) {
 		err  error
 		want Class
 	}{
-		"busy":         {fmt.Errorf("checkpoint: %w", ErrBusy), ClassBusy},
+		"busy":         {fmt.Errorf("checkpoint: %w", &skip{class: ClassBusy}), ClassBusy},
 		"no shim":      {fmt.Errorf("%w (%w)", ErrNoShim, os.ErrNotExist), ClassHandler},
 		"full disk":    {&store.Error{Op: "begin", Err: store.ErrNoSpace}, ClassSpace},
 		"store":        {&store.Error{Op: "commit", Err: os.ErrPermission}, ClassStore},

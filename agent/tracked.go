@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
@@ -43,8 +41,10 @@ type tracked struct {
 	policy  policy.Policy
 	dir     api.ContainerDir
 
-	// dumping is held during a checkpoint of this container.
-	dumping *semaphore.Weighted
+	// pod is taken during a checkpoint; all containers of the sandbox share it.
+	pod *turns
+	// recovered tells the interval trigger that dumps do not fail any more.
+	recovered chan struct{}
 	// settled is set when the container was not restored, or has lived long
 	// enough since.
 	settled atomic.Bool
@@ -59,7 +59,17 @@ type tracked struct {
 	mu   sync.Mutex
 	pid  int
 	stop context.CancelFunc
-	next time.Time
+	// next is when the interval trigger fires, and nextWhy why then.
+	next    time.Time
+	nextWhy string
+	// made is when the last checkpoint was durable, and last what it showed.
+	made time.Time
+	last standstill
+	// asked counts how often last was looked at.
+	asked int
+	// failures counts the dumps that failed since; failure is the last reason.
+	failures int
+	failure  string
 	// pending is set while the outcome of a ticket is not known.
 	pending bool
 	// awaiting says, until the shim has asked again for a ticket, why there is
@@ -84,6 +94,8 @@ func (t *tracked) awaited() string {
 	return reason
 }
 
+func newTracked() *tracked { return &tracked{pod: newTurns(1), recovered: make(chan struct{}, 1)} }
+
 // save writes the facts into the run directory.
 func (t *tracked) save() error {
 	data, err := json.Marshal(t)
@@ -98,7 +110,8 @@ func loadTracked(dir api.ContainerDir) (*tracked, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read facts: %w", err)
 	}
-	t := &tracked{dir: dir, dumping: semaphore.NewWeighted(1)}
+	t := newTracked()
+	t.dir = dir
 	if err := json.Unmarshal(data, t); err != nil {
 		return nil, fmt.Errorf("decode facts: %w", err)
 	}
@@ -133,11 +146,34 @@ func (t *tracked) running() int {
 	return t.pid
 }
 
-// due returns when the interval trigger fires next.
-func (t *tracked) due() time.Time {
+// due returns when the interval trigger fires next, and why then.
+func (t *tracked) due() (time.Time, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.next
+	return t.next, t.nextWhy
+}
+
+// plan notes when the interval trigger fires next.
+func (t *tracked) plan(next time.Time, why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next, t.nextWhy = next, why
+}
+
+// lastMade returns when the container's last checkpoint was durable.
+func (t *tracked) lastMade() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.made
+}
+
+// stoodStill returns what the last checkpoint showed, and how often it was asked
+// for since.
+func (t *tracked) stoodStill() (last standstill, times int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked++
+	return t.last, t.asked
 }
 
 // begin notes the start of the container and of what runs on its behalf.
@@ -156,7 +192,7 @@ func (t *tracked) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pid = 0
-	t.next = time.Time{}
+	t.next, t.nextWhy = time.Time{}, ""
 	if t.stop != nil {
 		t.stop()
 		t.stop = nil

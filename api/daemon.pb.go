@@ -565,7 +565,9 @@ type ContainerReport struct {
 	Decisions  []*Decision  `protobuf:"bytes,7,rep,name=decisions,proto3" json:"decisions,omitempty"`
 	Candidates []*Candidate `protobuf:"bytes,8,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// next_ns is when the interval trigger is due, Unix time in nanoseconds; 0: never.
-	NextNs        int64 `protobuf:"varint,9,opt,name=next_ns,json=nextNs,proto3" json:"next_ns,omitempty"`
+	NextNs int64 `protobuf:"varint,9,opt,name=next_ns,json=nextNs,proto3" json:"next_ns,omitempty"`
+	// next_why says why it is due then.
+	NextWhy       string `protobuf:"bytes,10,opt,name=next_why,json=nextWhy,proto3" json:"next_why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -661,6 +663,13 @@ func (x *ContainerReport) GetNextNs() int64 {
 		return x.NextNs
 	}
 	return 0
+}
+
+func (x *ContainerReport) GetNextWhy() string {
+	if x != nil {
+		return x.NextWhy
+	}
+	return ""
 }
 
 type Setting struct {
@@ -1222,7 +1231,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x0fExplainResponse\x12<\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x1c.rekindle.v1.ContainerReportR\n" +
-	"containers\"\xde\x02\n" +
+	"containers\"\xf9\x02\n" +
 	"\x0fContainerReport\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x18\n" +
@@ -1234,7 +1243,9 @@ const file_daemon_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\b \x03(\v2\x16.rekindle.v1.CandidateR\n" +
 	"candidates\x12\x17\n" +
-	"\anext_ns\x18\t \x01(\x03R\x06nextNs\"I\n" +
+	"\anext_ns\x18\t \x01(\x03R\x06nextNs\x12\x19\n" +
+	"\bnext_why\x18\n" +
+	" \x01(\tR\anextWhy\"I\n" +
 	"\aSetting\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +

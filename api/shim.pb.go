@@ -117,7 +117,10 @@ type DumpResponse struct {
 	// pause_ns is the time the container was frozen.
 	PauseNs int64 `protobuf:"varint,1,opt,name=pause_ns,json=pauseNs,proto3" json:"pause_ns,omitempty"`
 	// dump_ns is the time CRIU took, within the pause.
-	DumpNs        int64 `protobuf:"varint,2,opt,name=dump_ns,json=dumpNs,proto3" json:"dump_ns,omitempty"`
+	DumpNs int64 `protobuf:"varint,2,opt,name=dump_ns,json=dumpNs,proto3" json:"dump_ns,omitempty"`
+	// cpu_ns is the CPU time that the container had used at the end of the pause;
+	// 0 when it could not be read.
+	CpuNs         int64 `protobuf:"varint,3,opt,name=cpu_ns,json=cpuNs,proto3" json:"cpu_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,6 +169,13 @@ func (x *DumpResponse) GetDumpNs() int64 {
 	return 0
 }
 
+func (x *DumpResponse) GetCpuNs() int64 {
+	if x != nil {
+		return x.CpuNs
+	}
+	return 0
+}
+
 var File_shim_proto protoreflect.FileDescriptor
 
 const file_shim_proto_rawDesc = "" +
@@ -181,10 +191,11 @@ const file_shim_proto_rawDesc = "" +
 	"\n" +
 	"file_limit\x18\x06 \x01(\x03R\tfileLimit\x12 \n" +
 	"\fexec_wait_ns\x18\x05 \x01(\x03R\n" +
-	"execWaitNs\"B\n" +
+	"execWaitNs\"Y\n" +
 	"\fDumpResponse\x12\x19\n" +
 	"\bpause_ns\x18\x01 \x01(\x03R\apauseNs\x12\x17\n" +
-	"\adump_ns\x18\x02 \x01(\x03R\x06dumpNs2M\n" +
+	"\adump_ns\x18\x02 \x01(\x03R\x06dumpNs\x12\x15\n" +
+	"\x06cpu_ns\x18\x03 \x01(\x03R\x05cpuNs2M\n" +
 	"\x04Shim\x12E\n" +
 	"\x04Dump\x12\x1d.rekindle.shim.v1.DumpRequest\x1a\x1e.rekindle.shim.v1.DumpResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
 

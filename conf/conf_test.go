@@ -115,6 +115,7 @@ func TestParseMistakes(t *testing.T) {
 		"RestoreMode":         {"[defaults]\nrestore = 'always'", 2, "defaults.restore", `"auto"`},
 		"RestoreTimeout":      {"[limits]\nrestore_timeout = '2m'", 2, "limits.restore_timeout", "1m30s"},
 		"NoDumps":             {"[limits]\nconcurrent_dumps = 0", 2, "limits.concurrent_dumps", "1 to 64"},
+		"Bandwidth":           {"[limits]\nbandwidth = '1KiB'", 2, "limits.bandwidth", "0B, or 64KiB"},
 		"GhostLimit":          {"[criu]\nghost_limit = '4GiB'", 2, "criu.ghost_limit", "4095MiB"},
 	}
 	for name, tc := range tests {

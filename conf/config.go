@@ -95,6 +95,9 @@ type Bounds struct {
 type Limits struct {
 	// ConcurrentDumps is how many dumps may run at once on the node.
 	ConcurrentDumps int `toml:"concurrent_dumps" example:"4"`
+	// Bandwidth is how many bytes of checkpoints the node may write per second,
+	// over time; 0 is no limit. Only the interval trigger waits for it.
+	Bandwidth Size `toml:"bandwidth" example:"\"50MiB\""`
 	// DumpTimeout ends a dump that takes longer; the container runs on.
 	DumpTimeout Duration `toml:"dump_timeout" example:"\"2m\""`
 	// RestoreTimeout ends a restore that takes longer; the container starts

@@ -18,6 +18,7 @@ const (
 	maxInterval    = 30 * 24 * time.Hour // rarer than this is not a checkpoint policy
 	maxKeep        = 1000
 	maxDumps       = 64
+	minBandwidth   = 64 * KiB // the least that lets small containers have their turn
 	maxDumpTime    = time.Hour
 	maxExecWait    = 30 * time.Second
 	maxStopBudget  = 90 * time.Second // the kubelet adds two minutes to the grace period
@@ -163,6 +164,7 @@ func (c *checker) defaults(cfg Config) {
 
 func (c *checker) limits(l Limits) {
 	c.number("limits.concurrent_dumps", l.ConcurrentDumps, maxDumps)
+	c.sizeOrNone("limits.bandwidth", l.Bandwidth, minBandwidth, maxMinFree)
 	c.duration("limits.dump_timeout", l.DumpTimeout, time.Second, maxDumpTime)
 	c.duration("limits.restore_timeout", l.RestoreTimeout, time.Second, MaxRestoreTimeout)
 	c.duration("limits.exec_wait", l.ExecWait, 0, maxExecWait)
@@ -198,6 +200,14 @@ func (c *checker) size(key string, s, lo, hi Size) {
 	rule := c.rule(key, "%v to %v", lo, hi)
 	if s < lo || s > hi {
 		c.fail(key, "write a size from "+rule, "%v is out of range", s)
+	}
+}
+
+// sizeOrNone also accepts 0, which is no limit.
+func (c *checker) sizeOrNone(key string, s, lo, hi Size) {
+	rule := c.rule(key, "0B, or %v to %v", lo, hi)
+	if s != 0 && (s < lo || s > hi) {
+		c.fail(key, "write a size of "+rule, "%v is out of range", s)
 	}
 }
 

@@ -9,12 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/containerd/cgroups/v3"
 )
-
-// cgroupRoot is where the cgroup file systems are mounted on every supported node.
-const cgroupRoot = "/sys/fs/cgroup"
 
 // freezePoll is the pause between two looks at a freezing cgroup. Freezing takes
 // a few milliseconds; the workload stands still meanwhile.
@@ -32,24 +27,11 @@ type Freezer struct {
 
 // FreezerOf returns the freezer of the cgroup in which the process is.
 func FreezerOf(pid int) (Freezer, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
-		return Freezer{}, fmt.Errorf("read cgroup of process %d: %w", pid, err)
+	dir, unified, err := cgroupOf(pid, "freezer")
+	if errors.Is(err, errNoCgroup) {
+		return Freezer{}, fmt.Errorf("%w for process %d: %w", ErrNoFreezer, pid, errNoCgroup)
 	}
-	unified := cgroups.Mode() == cgroups.Unified
-	for line := range strings.Lines(string(data)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 || parts[2] == "/" {
-			continue
-		}
-		switch {
-		case unified && parts[0] == "0":
-			return Freezer{filepath.Join(cgroupRoot, parts[2]), true}, nil
-		case !unified && parts[1] == "freezer":
-			return Freezer{filepath.Join(cgroupRoot, "freezer", parts[2]), false}, nil
-		}
-	}
-	return Freezer{}, fmt.Errorf("%w for process %d: it is in no cgroup of its own", ErrNoFreezer, pid)
+	return Freezer{dir, unified}, err
 }
 
 // Freeze returns when every process of the cgroup stands still. When it fails,

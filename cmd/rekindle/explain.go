@@ -17,6 +17,7 @@ type report struct {
 	Managed     bool        `json:"managed"`
 	Why         string      `json:"why"`
 	Next        *time.Time  `json:"next,omitempty"`
+	NextWhy     string      `json:"nextWhy,omitempty"`
 	Settings    []setting   `json:"settings"`
 	Problems    []problem   `json:"problems"`
 	Decisions   []decision  `json:"decisions"`
@@ -96,7 +97,7 @@ func reports(containers []*api.ContainerReport) []report {
 		}
 		if c.NextNs != 0 {
 			next := moment(c.NextNs)
-			r.Next = &next
+			r.Next, r.NextWhy = &next, c.NextWhy
 		}
 		for _, s := range c.Settings {
 			r.Settings = append(r.Settings, setting{s.Key, s.Value, s.Origin})
@@ -127,7 +128,7 @@ func (a *app) writeReport(c *api.ContainerReport) error {
 		fmt.Fprintf(a.stdout, "container %.12s\n", printable(c.ContainerId))
 	}
 	if c.NextNs != 0 {
-		fmt.Fprintf(a.stdout, "next checkpoint in %s\n", short(time.Until(moment(c.NextNs))))
+		fmt.Fprintf(a.stdout, "next checkpoint in %s: %s\n", short(time.Until(moment(c.NextNs))), printable(c.NextWhy))
 	}
 	settings := newTable(a.stdout, indent+"SETTING", "VALUE", "FROM")
 	for _, s := range c.Settings {

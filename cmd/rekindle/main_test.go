@@ -85,7 +85,7 @@ func (fakeDaemon) Explain(_ context.Context, r *api.ExplainRequest) (*api.Explai
 			Problems:   []*api.Problem{{Key: "rekindle.dev/keep", Value: `"x"`, Reason: "is not a whole number"}},
 			Decisions:  []*api.Decision{{TimeNs: time.Now().UnixNano(), Action: "checkpoint", Outcome: "taken", Reason: "30s passed", Checkpoint: idA}},
 			Candidates: []*api.Candidate{{Checkpoint: idA, Usable: true}, {Checkpoint: idB, Reason: "it is of another image"}},
-			NextNs:     time.Now().Add(20 * time.Second).UnixNano(),
+			NextNs:     time.Now().Add(20 * time.Second).UnixNano(), NextWhy: "the interval",
 		},
 		{Name: "sidecar", Why: "not listed"},
 	}}, nil
@@ -210,7 +210,7 @@ func TestJSON(t *testing.T) {
 	}{
 		"List":       {"list", "bytes container created dumpNs id namespace pauseNs pod state trigger workload"},
 		"Checkpoint": {"checkpoint shop/redis-0", "bytes container created dumpNs id namespace pauseNs pod state trigger workload"},
-		"Explain":    {"explain shop/redis-0", "candidates containerId decisions managed name next problems settings why"},
+		"Explain":    {"explain shop/redis-0", "candidates containerId decisions managed name next nextWhy problems settings why"},
 		"Inspect":    {"inspect " + idA, "dir manifest marks sound"},
 		"Remove":     {"remove " + idA, "removed"},
 		"Version":    {"version", "go version"},

@@ -66,17 +66,6 @@ cold() { less_than 1000 "$(http "$1" /)"; }
   [ "$(kubectl exec redis -- redis-cli set new written)" = OK ]
 }
 
-@test "an interval makes checkpoints by itself, and a crash needs no more" {
-  counter timed rekindle.dev/on=interval rekindle.dev/interval=5s
-  jump timed 1000000
-  wait_for 15 has '"trigger": "interval"' rekindle list -o json
-  explains timed "checkpoint taken"
-
-  crash timed
-
-  warm timed 1000000
-}
-
 @test "a bare pod that is deleted and created again has its memory" {
   counter bare rekindle.dev/on=request
   jump bare 1000000
