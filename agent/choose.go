@@ -155,7 +155,7 @@ func (a *Agent) entitled(t *tracked, c store.Checkpoint, marks store.Marks, faul
 		return ""
 	}
 	if shared(t.lineage) {
-		return "it was claimed by another pod of the same template"
+		return "it was claimed by another pod of the same Deployment or Job"
 	}
 	if a.sandboxLives(marks.ClaimedBy) {
 		return "the pod that was restored from it still runs"

@@ -43,22 +43,30 @@ var generatedSuffix = regexp.MustCompile(`^[a-z0-9]{4,10}$`)
 const (
 	kindPod      = "pod"      // one name, one pod at a time: StatefulSets, static and bare pods
 	kindTemplate = "template" // pods of one ReplicaSet: names vary, the template does not
+	kindJob      = "job"      // pods of one Job, or of one index of it: as above
+)
+
+// Labels that Kubernetes puts on the pods of a Job.
+const (
+	jobNameLabel  = "batch.kubernetes.io/job-name"
+	jobUIDLabel   = "batch.kubernetes.io/controller-uid"
+	jobIndexLabel = "batch.kubernetes.io/job-completion-index"
 )
 
 // lineageOf computes under which name the checkpoints of a container are kept,
 // and hence which later containers may ask for them. Only the pod's metadata
 // count; the store checks their form.
 //
-// A pod of a Deployment is known by its template's hash, which Kubernetes puts
-// into its labels and its name; both must agree, so that a label alone opens
-// nothing.
+// A pod of a Deployment is known by its template's hash, and one of a Job by the
+// Job's name, which Kubernetes puts into its labels and its name; both must
+// agree, so that a label alone opens nothing. The Job's UID keeps a Job apart
+// from an earlier one of the same name, whose work is done.
 func lineageOf(f Facts) (store.Lineage, error) {
 	workload := kindPod + "." + f.Pod
-	if hash := f.Labels["pod-template-hash"]; hash != "" {
-		owner, suffix, found := strings.Cut(f.Pod, "-"+hash+"-")
-		if found && owner != "" && generatedSuffix.MatchString(suffix) {
-			workload = kindTemplate + "." + owner + "-" + hash
-		}
+	if name := templateOf(f); name != "" {
+		workload = kindTemplate + "." + name
+	} else if name := jobOf(f); name != "" {
+		workload = kindJob + "." + name
 	}
 	l := store.Lineage{Namespace: f.Namespace, Workload: workload, Container: f.Name}
 	if err := l.Validate(); err != nil {
@@ -67,7 +75,30 @@ func lineageOf(f Facts) (store.Lineage, error) {
 	return l, nil
 }
 
+// templateOf returns the name of the ReplicaSet that a pod is of, or nothing.
+func templateOf(f Facts) string {
+	hash := f.Labels["pod-template-hash"]
+	owner, suffix, found := strings.Cut(f.Pod, "-"+hash+"-")
+	if hash == "" || !found || owner == "" || !generatedSuffix.MatchString(suffix) {
+		return ""
+	}
+	return owner + "-" + hash
+}
+
+// jobOf names the Job that a pod is of, with the index if it has one; or nothing.
+func jobOf(f Facts) string {
+	name, uid := f.Labels[jobNameLabel], f.Labels[jobUIDLabel]
+	if index := f.Labels[jobIndexLabel]; index != "" {
+		name += "-" + index
+	}
+	suffix, found := strings.CutPrefix(f.Pod, name+"-")
+	if name == "" || uid == "" || !found || !generatedSuffix.MatchString(suffix) {
+		return ""
+	}
+	return name + "." + uid
+}
+
 // shared tells whether several pods may live under one lineage at the same time.
 func shared(l store.Lineage) bool {
-	return strings.HasPrefix(l.Workload, kindTemplate+".")
+	return strings.HasPrefix(l.Workload, kindTemplate+".") || strings.HasPrefix(l.Workload, kindJob+".")
 }

@@ -5,6 +5,17 @@ import (
 	"testing"
 )
 
+// job returns the labels of a Job's pod.
+func job(name, index string) map[string]string {
+	labels := map[string]string{
+		"batch.kubernetes.io/job-name": name, "batch.kubernetes.io/controller-uid": "4d7a9c1e-0000-4000-8000-000000000001",
+	}
+	if index != "" {
+		labels["batch.kubernetes.io/job-completion-index"] = index
+	}
+	return labels
+}
+
 func TestLineageOf(t *testing.T) {
 	tests := map[string]struct {
 		pod    string
@@ -21,6 +32,19 @@ func TestLineageOf(t *testing.T) {
 		},
 		"label without the name to it": {
 			pod: "intruder", labels: map[string]string{"pod-template-hash": "66d5c8c44b"}, want: "pod.intruder",
+		},
+		"Job's pod": {
+			pod: "sum-x7k2p", labels: job("sum", ""), want: "job.sum.4d7a9c1e-0000-4000-8000-000000000001",
+		},
+		"pod of one index of a Job": {
+			pod: "sum-12-x7k2p", labels: job("sum", "12"), want: "job.sum-12.4d7a9c1e-0000-4000-8000-000000000001",
+		},
+		"labels of a Job without the name to them": {
+			pod: "intruder-x7k2p", labels: job("sum", ""), want: "pod.intruder-x7k2p",
+		},
+		"name of a Job's pod without the labels": {pod: "sum-x7k2p", want: "pod.sum-x7k2p"},
+		"a Job whose name only begins the same": {
+			pod: "sum-of-x7k2p", labels: job("sum", ""), want: "pod.sum-of-x7k2p",
 		},
 		"label that is no hash": {
 			pod: "web-x-y", labels: map[string]string{"pod-template-hash": "../.."}, want: "pod.web-x-y",

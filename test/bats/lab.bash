@@ -122,7 +122,7 @@ EOF
 # checkpoints, so that no test finds what another has left.
 clean() {
   local id
-  kubectl delete deployments,statefulsets,pods --all --now --timeout=60s >/dev/null 2>&1
+  kubectl delete deployments,statefulsets,jobs,pods --all --now --timeout=60s >/dev/null 2>&1
   for id in $(rekindle list -o json | jq -r '.checkpoints[]?.id'); do
     rekindle remove "$id" >/dev/null
   done

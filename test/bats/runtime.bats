@@ -19,7 +19,7 @@ usage() {
       | "\(.cpu.usageCoreNanoSeconds // 0) \(.memory.workingSetBytes // 0) \(.startTime)"'
 }
 
-# used POD SINCE: both are known of the container that started after SINCE.
+# used POD SINCE: both are known of a container that was created after SINCE.
 used() {
   local cpu memory started
   read -r cpu memory started < <(usage "$1")
@@ -71,14 +71,14 @@ busy='n=0; while [ ! -e /tmp/eat ]; do n=$((n+1)); sleep 0.01; done; exec tail /
 
 @test "after a restore the kubelet knows the container's CPU time and memory" {
   limited stats "$busy"
-  local id started
+  local id ended
   id=$(checkpoint stats)
 
   crash stats
 
   comes_from stats "$id"
-  started=$(kubectl get pod stats -o jsonpath='{.status.containerStatuses[0].state.running.startedAt}')
-  wait_for 30 used stats "$started"
+  ended=$(kubectl get pod stats -o jsonpath='{.status.containerStatuses[0].lastState.terminated.finishedAt}')
+  wait_for 60 used stats "$ended"
 }
 
 @test "after a restore the memory limit and the CPU quota hold, in the new control group" {

@@ -46,77 +46,99 @@ deleted_with_log() {
   has "the container is being stopped" decisions stopped
 }
 
-@test "the pods of a drained node go on from there: a StatefulSet's, a Deployment's" {
-  apply <<'YAML'
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: { name: set }
-spec:
-  serviceName: set
-  replicas: 1
-  selector: { matchLabels: { app: set } }
-  template:
-    metadata: { labels: { app: set }, annotations: { rekindle.dev/on: stop } }
-    spec: &pod
-      runtimeClassName: rekindle
-      terminationGracePeriodSeconds: 2
-      containers:
-        - { name: app, image: "rekindle.test/workloads:lab", imagePullPolicy: Never, command: [counter] }
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: dep }
-spec:
-  replicas: 1
-  selector: { matchLabels: { app: dep } }
-  template:
-    metadata: { labels: { app: dep }, annotations: { rekindle.dev/on: stop } }
-    spec:
-      runtimeClassName: rekindle
-      terminationGracePeriodSeconds: 2
-      containers:
-        - { name: app, image: "rekindle.test/workloads:lab", imagePullPolicy: Never, command: [counter] }
+# template NAME COMMAND [RESTART_POLICY] is a pod template for a workload.
+template() {
+  cat <<YAML
+{ metadata: { labels: { app: $1 }, annotations: { rekindle.dev/on: stop } },
+  spec: { runtimeClassName: rekindle, terminationGracePeriodSeconds: 2, restartPolicy: ${3:-Always},
+    containers: [{ name: app, image: "rekindle.test/busybox:lab", imagePullPolicy: Never, command: $2 }] } }
 YAML
-  kubectl rollout status deployment/dep statefulset/set --timeout=60s >/dev/null
-  local dep
-  dep=$(kubectl get pod -l app=dep -o jsonpath='{.items[0].metadata.name}')
-  http set-0 /add/5000 >/dev/null
-  http "$dep" /add/7000 >/dev/null
-
-  kubectl drain rekindle-node --ignore-daemonsets --delete-emptydir-data --force --timeout=60s >/dev/null
-  kubectl uncordon rekindle-node >/dev/null
-  kubectl rollout status deployment/dep statefulset/set --timeout=60s >/dev/null
-  dep=$(kubectl get pod -l app=dep --field-selector=status.phase=Running -o jsonpath='{.items[0].metadata.name}')
-
-  at_least 5000 "$(http set-0 /)"
-  at_least 7000 "$(http "$dep" /)"
 }
 
-@test "the replacement of a deleted replica goes on where that was stopped, and no number is counted twice" {
+deployment() {
   apply <<YAML
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: dep }
-spec:
-  selector: { matchLabels: { app: dep } }
-  template:
-    metadata: { labels: { app: dep }, annotations: { rekindle.dev/on: stop } }
-    spec:
-      runtimeClassName: rekindle
-      terminationGracePeriodSeconds: 2
-      containers: [{ name: app, image: "rekindle.test/busybox:lab", imagePullPolicy: Never, command: $polite }]
+spec: { selector: { matchLabels: { app: dep } }, template: $(template dep "$polite") }
 YAML
-  kubectl rollout status deployment/dep --timeout=60s >/dev/null
-  local old new before
-  old=$(kubectl get pod -l app=dep -o jsonpath='{.items[0].metadata.name}')
-  wait_for 20 counted_to 30 "$old" # longer than a new replica waits for the others
-  before=$(deleted_with_log "$old")
-  kubectl rollout status deployment/dep --timeout=60s >/dev/null
-  new=$(kubectl get pod -l app=dep -o jsonpath='{.items[0].metadata.name}')
-  counting "$new"
+}
 
+statefulset() {
+  apply <<YAML
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: { name: set }
+spec: { serviceName: set, selector: { matchLabels: { app: set } }, template: $(template set "$polite") }
+YAML
+}
+
+# A Job that adds up the numbers to 120 in memory.
+job() {
+  local sum='[sh, -c, "trap \"echo goodbye; exit 0\" TERM; n=0; s=0; while [ $n -lt 120 ]; do n=$((n+1)); s=$((s+n)); echo $n; sleep 0.1; done; echo sum $s"]'
+  apply <<YAML
+apiVersion: batch/v1
+kind: Job
+metadata: { name: sum }
+spec: { template: $(template sum "$sum" Never) }
+YAML
+}
+
+# pod_of NAME prints the pod of a workload that is not on its way out.
+pod_of() {
+  kubectl get pods -l "app=$1" -o json | jq -er '[.items[]
+    | select(.metadata.deletionTimestamp == null and .status.phase != "Failed")][0].metadata.name'
+}
+runs() { [[ $(kubectl get pod "$(pod_of "$1")" -o jsonpath='{.status.phase}') =~ Running|Succeeded ]]; }
+
+# begun NAME waits until a workload's pod has counted for longer than a new
+# replica waits for the others, and writes its log down from then on.
+begun() {
+  wait_for 30 runs "$1"
+  wait_for 30 counted_to 30 "$(pod_of "$1")"
+  kubectl logs -f "$(pod_of "$1")" >"$BATS_TEST_TMPDIR/$1.log" 3>&- &
+}
+
+# goes_on NAME: the workload's new pod went on with the number after the last
+# one of the pod before, which got no signal.
+goes_on() {
+  local before
+  before=$(<"$BATS_TEST_TMPDIR/$1.log")
+  wait_for 90 runs "$1"
+  wait_for 90 has_log "$(pod_of "$1")"
+  echo "$1: $(tail -n 1 <<<"$before"), then $(kubectl logs "$(pod_of "$1")" | head -n 1)"
   [[ $before != *goodbye* ]]
-  [ "$(kubectl logs "$new" | head -n 1)" = "$(($(tail -n 1 <<<"$before") + 1))" ]
+  [ "$(kubectl logs "$(pod_of "$1")" | head -n 1)" = "$(($(tail -n 1 <<<"$before") + 1))" ]
+}
+has_log() { [[ -n $(kubectl logs "$1") ]]; }
+
+@test "the pods of a drained node go on from there, a StatefulSet's, a Deployment's, a Job's: nothing is computed twice" {
+  job
+  statefulset
+  deployment
+  begun sum
+  begun set
+  begun dep
+
+  kubectl drain rekindle-node --ignore-daemonsets --delete-emptydir-data --force --timeout=60s >/dev/null
+  wait
+  kubectl uncordon rekindle-node >/dev/null
+
+  goes_on sum
+  goes_on set
+  goes_on dep
+  kubectl wait --for=condition=complete job/sum --timeout=60s
+  [ "$(last "$(pod_of sum)")" = "sum 7260" ]
+}
+
+@test "the replacement of a deleted replica goes on where that was stopped, and no number is counted twice" {
+  deployment
+  begun dep
+
+  kubectl delete pod "$(pod_of dep)"
+  wait
+
+  goes_on dep
 }
 
 @test "a dump that outlasts the budget costs the container nothing: it gets its signal and ends as ever" {
