@@ -24,7 +24,7 @@ var (
 	// ErrNotRunning is returned for a container that is not managed or does not run.
 	ErrNotRunning = errors.New("container is not managed or does not run")
 	// ErrNoShim is returned for a container whose pod runs on another handler.
-	ErrNoShim = errors.New("the pod does not run on the rekindle runtime handler; set runtimeClassName")
+	ErrNoShim = errors.New(policy.NoHandler)
 	// errDump is the class of what the shim, runc and CRIU return.
 	errDump = errors.New("dump")
 )

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/policy"
 )
 
 // explain reports on the containers of a pod that are known, alive or not:
@@ -43,23 +44,17 @@ func (a *Agent) explain(ctx context.Context, namespace, pod string) []*api.Conta
 
 func (a *Agent) report(ctx context.Context, t *tracked) *api.ContainerReport {
 	r := &api.ContainerReport{
-		Name: t.Name, ContainerId: t.ID, Managed: true, Why: "the pod opted in by annotation",
+		Name: t.Name, ContainerId: t.ID, Managed: true, Why: policy.OptedIn,
 		Decisions: a.decisions(nameOf(t.Facts)),
 	}
 	if due, why := t.due(); !due.IsZero() {
 		r.NextNs, r.NextWhy = due.UnixNano(), why
 	}
-	keys := make([]string, 0, len(t.policy.Origins))
-	for key := range t.policy.Origins {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		origin := t.policy.Origins[key]
-		r.Settings = append(r.Settings, &api.Setting{Key: key, Value: t.policy.Value(key), Origin: origin.String()})
+	for _, s := range t.policy.Settings() {
+		r.Settings = append(r.Settings, &api.Setting{Key: s.Key, Value: s.Value, Origin: s.From})
 	}
 	for _, p := range t.policy.Problems {
-		r.Problems = append(r.Problems, &api.Problem{Key: p.Key, Value: p.Value, Reason: p.Reason})
+		r.Problems = append(r.Problems, &api.Problem{Key: p.Key, Value: p.Value, Reason: p.Text()})
 	}
 	r.Candidates = a.candidates(ctx, t)
 	return r

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
 )
 
@@ -32,6 +33,10 @@ type Facts struct {
 	// Pid is the host's id of the container's init; 0 until it has started.
 	Pid int `json:"pid,omitempty"`
 }
+
+// Isolation is what a container shares with others; the runtime's face fills it
+// in, and policy judges it.
+type Isolation = policy.Isolation
 
 // errNoIdentity is returned for a pod whose names cannot be an identity.
 var errNoIdentity = errors.New("pod has no usable identity")

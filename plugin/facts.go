@@ -31,7 +31,7 @@ func facts(pod *api.PodSandbox, c *api.Container) agent.Facts {
 // complete adds what is needed of a managed container: its image's digest, its
 // fingerprint, and whether it can be checkpointed at all.
 func (p *Plugin) complete(ctx context.Context, f *agent.Facts, pod *api.PodSandbox, c *api.Container) {
-	f.Refusal = refusal(c)
+	f.Refusal = isolation(pod, c).Refusal()
 	f.ImageDigest = p.digest(ctx, c, f.Image)
 	if f.ImageDigest == "" && f.Refusal == "" {
 		f.Refusal = "the digest of the container's image cannot be learnt"
@@ -55,27 +55,28 @@ func (p *Plugin) digest(ctx context.Context, c *api.Container, reference string)
 	return digest
 }
 
-// refusal says why a container cannot be checkpointed at all.
-func refusal(c *api.Container) string {
-	own := map[string]bool{}
+// isolation tells what a container shares. One that has a namespace of the
+// node's either has none of that kind, or joins its sandbox's, which has none:
+// the latter is how containerd writes hostNetwork and the like.
+func isolation(pod *api.PodSandbox, c *api.Container) agent.Isolation {
+	own, joined := map[string]bool{}, map[string]bool{}
 	for _, ns := range c.GetLinux().GetNamespaces() {
 		own[ns.GetType()] = true
-		if ns.GetType() == "pid" && ns.GetPath() != "" {
-			return "its process namespace is shared with other containers; CRIU needs the process ids of the checkpoint to be free"
-		}
-		if ns.GetType() == "user" {
-			return "it has a user namespace (hostUsers: false), which is not supported"
-		}
+		joined[ns.GetType()] = ns.GetPath() != ""
 	}
-	switch {
-	case !own["pid"]:
-		return "it is in the host's process namespace (hostPID); CRIU needs the process ids of the checkpoint to be free"
-	case !own["network"]:
-		return "it is in the host's network namespace (hostNetwork); its ports and connections belong to the node"
-	case !own["ipc"]:
-		return "it is in the host's IPC namespace (hostIPC)"
+	sandbox := map[string]bool{}
+	for _, ns := range pod.GetLinux().GetNamespaces() {
+		sandbox[ns.GetType()] = true
 	}
-	return ""
+	// A runtime that shows no namespaces of the sandbox says nothing about them.
+	node := func(kind string) bool {
+		return !own[kind] || joined[kind] && len(sandbox) > 0 && !sandbox[kind]
+	}
+	return agent.Isolation{
+		HostPID: node("pid"), HostNetwork: node("network"), HostIPC: node("ipc"),
+		SharedPID: joined["pid"] && !node("pid"),
+		OwnUsers:  own["user"],
+	}
 }
 
 // shape collects what must be equal for a restore.

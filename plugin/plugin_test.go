@@ -85,33 +85,37 @@ func TestTenantsCopiesAreStripped(t *testing.T) {
 }
 
 func TestRefusal(t *testing.T) {
-	without := func(kind string) *api.LinuxContainer {
-		l := &api.LinuxContainer{}
-		for _, ns := range isolated().Namespaces {
-			if ns.Type != kind {
-				l.Namespaces = append(l.Namespaces, ns)
-			}
+	namespaces := func(list ...string) (out []*api.LinuxNamespace) {
+		for _, ns := range list {
+			kind, path, _ := strings.Cut(ns, "=")
+			out = append(out, &api.LinuxNamespace{Type: kind, Path: path})
 		}
-		return l
+		return out
 	}
-	shared := without("pid")
-	shared.Namespaces = append(shared.Namespaces, &api.LinuxNamespace{Type: "pid", Path: "/proc/7/ns/pid"})
-	user := isolated()
-	user.Namespaces = append(user.Namespaces, &api.LinuxNamespace{Type: "user"})
+	// What containerd shows of pods.
+	ordinary := []string{"pid", "ipc", "uts", "mount", "network=/run/netns/a"}
+	inSandbox := []string{"pid", "ipc=/proc/7/ns/ipc", "uts=/proc/7/ns/uts", "mount", "network=/proc/7/ns/net"}
 	tests := map[string]struct {
-		linux *api.LinuxContainer
-		want  string
+		sandbox, container []string
+		want               string
 	}{
-		"ordinary":                  {isolated(), ""},
-		"hostPID":                   {without("pid"), "hostPID"},
-		"hostNetwork":               {without("network"), "hostNetwork"},
-		"hostIPC":                   {without("ipc"), "hostIPC"},
-		"shareProcessNamespace":     {shared, "shared with other containers"},
-		"user namespace of its own": {user, "hostUsers"},
+		"ordinary":                        {ordinary, inSandbox, ""},
+		"ordinary, sandbox not shown":     {nil, inSandbox, ""},
+		"hostNetwork":                     {[]string{"pid", "ipc", "mount"}, inSandbox, "hostNetwork"},
+		"hostIPC":                         {[]string{"pid", "uts", "mount", "network=/run/netns/a"}, inSandbox, "hostIPC"},
+		"hostPID":                         {[]string{"ipc", "uts", "mount", "network=/run/netns/a"}, append([]string{"pid=/proc/7/ns/pid"}, inSandbox[1:]...), "hostPID"},
+		"shareProcessNamespace":           {ordinary, append([]string{"pid=/proc/7/ns/pid"}, inSandbox[1:]...), "shared with other containers"},
+		"shared pid, sandbox not shown":   {nil, append([]string{"pid=/proc/7/ns/pid"}, inSandbox[1:]...), "shared with other containers"},
+		"user namespace of its own":       {append([]string{"user"}, ordinary...), append([]string{"user=/proc/7/ns/user"}, inSandbox...), "hostUsers"},
+		"no pid namespace at all":         {nil, []string{"ipc", "uts", "mount", "network"}, "hostPID"},
+		"no network namespace at all":     {ordinary, []string{"pid", "ipc", "uts", "mount"}, "hostNetwork"},
+		"no IPC namespace at all":         {ordinary, []string{"pid", "uts", "mount", "network"}, "hostIPC"},
+		"a namespace that is not its pod": {ordinary, []string{"pid", "ipc", "mount", "network"}, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := refusal(&api.Container{Linux: tt.linux})
+			pod := &api.PodSandbox{Linux: &api.LinuxPodSandbox{Namespaces: namespaces(tt.sandbox...)}}
+			got := isolation(pod, &api.Container{Linux: &api.LinuxContainer{Namespaces: namespaces(tt.container...)}}).Refusal()
 			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}

@@ -103,7 +103,10 @@ type Problem struct {
 }
 
 // String renders the problem on one line.
-func (p Problem) String() string { return p.Key + "=" + p.Value + ": " + p.Reason + "; " + p.Used }
+func (p Problem) String() string { return p.Key + "=" + p.Value + ": " + p.Text() }
+
+// Text says what is wrong, and what holds instead.
+func (p Problem) Text() string { return p.Reason + "; " + p.Used }
 
 // String says where a value comes from, on one line.
 func (o Origin) String() string {
@@ -137,6 +140,18 @@ func (p Policy) Value(key string) string {
 		return strings.Join(p.Containers, ", ")
 	}
 	return ""
+}
+
+// Setting is what holds for one key, for people.
+type Setting struct{ Key, Value, From string }
+
+// Settings returns what holds for every key, in order.
+func (p Policy) Settings() []Setting {
+	var out []Setting
+	for _, key := range keyNames {
+		out = append(out, Setting{key, p.Value(key), p.Origins[key].String()})
+	}
+	return out
 }
 
 // Has reports whether the container is managed and t is one of its triggers.

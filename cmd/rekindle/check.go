@@ -71,7 +71,7 @@ missing. Run it as root, on the node, with the PATH that containerd has. Nothing
 changed. The exit status is 5 when something is missing; warnings do not count.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&n.config, "config", "/etc/rekindle/rekindle.toml", "the daemon's configuration file")
+	cmd.Flags().StringVar(&n.config, "config", configFile, "the daemon's configuration file")
 	cmd.Flags().StringVar(&n.containerdConfig, "containerd-config", "", "containerd's configuration file (default: where containerd looks)")
 	cmd.RunE = a.verb(checkTime, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 		n.euid = os.Geteuid()

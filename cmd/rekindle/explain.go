@@ -2,176 +2,84 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/api"
 )
 
-// report is what -o json shows of one container.
-type report struct {
-	Name        string      `json:"name"`
-	ContainerID string      `json:"containerId,omitempty"`
-	Managed     bool        `json:"managed"`
-	Why         string      `json:"why"`
-	Next        *time.Time  `json:"next,omitempty"`
-	NextWhy     string      `json:"nextWhy,omitempty"`
-	Settings    []setting   `json:"settings"`
-	Problems    []problem   `json:"problems"`
-	Decisions   []decision  `json:"decisions"`
-	Candidates  []candidate `json:"candidates"`
-}
-
-type setting struct {
-	Key    string `json:"key"`
-	Value  string `json:"value"`
-	Origin string `json:"origin"`
-}
-
-type problem struct {
-	Key    string `json:"key"`
-	Value  string `json:"value"`
-	Reason string `json:"reason"`
-}
-
-type decision struct {
-	Time       time.Time `json:"time"`
-	Action     string    `json:"action"`
-	Outcome    string    `json:"outcome"`
-	Reason     string    `json:"reason"`
-	Checkpoint string    `json:"checkpoint,omitempty"`
-}
-
-type candidate struct {
-	Checkpoint string `json:"checkpoint"`
-	Usable     bool   `json:"usable"`
-	Reason     string `json:"reason,omitempty"`
-}
-
 func (a *app) explain() *cobra.Command {
-	return &cobra.Command{
-		Use:   "explain NAMESPACE/POD",
+	var dry dryRun
+	cmd := &cobra.Command{
+		Use:   "explain NAMESPACE/POD | explain --dry-run -f FILE",
 		Short: "Say what is done with a pod's containers, and why",
 		Long: `Say for each container of a pod whether it is managed and why, which settings
 hold and where they come from, what was decided lately, and which checkpoints a
-new container in the same pod could be restored from now.`,
-		Args: cobra.ExactArgs(1),
-		RunE: a.verb(queryTime, func(ctx context.Context, _ *cobra.Command, args []string) error {
-			t, err := parseTarget(args[0], false)
-			if err != nil {
-				return err
-			}
-			d, err := a.dial(ctx)
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			resp, err := d.Explain(ctx, &api.ExplainRequest{Namespace: t.namespace, Pod: t.pod})
-			if err != nil {
-				return d.fault(err)
-			}
-			if a.output == outputJSON {
-				return a.writeJSON(map[string]any{"containers": reports(resp.Containers)})
-			}
-			for i, c := range resp.Containers {
-				if i > 0 {
-					fmt.Fprintln(a.stdout)
-				}
-				if err := a.writeReport(c); err != nil {
-					return err
-				}
-			}
-			return nil
-		}),
-	}
-}
+new container in the same pod could be restored from now.
 
-func reports(containers []*api.ContainerReport) []report {
-	out := []report{}
-	for _, c := range containers {
-		r := report{
-			Name: c.Name, ContainerID: c.ContainerId, Managed: c.Managed, Why: c.Why,
-			Settings: []setting{}, Problems: []problem{}, Decisions: []decision{}, Candidates: []candidate{},
+With --dry-run, say the same of the manifests in a file, as far as it can be told
+before they are applied: the policy of each container, what is wrong with the
+annotations, and what in the manifest prevents checkpoints or is worth knowing.
+That needs neither a daemon nor a cluster. The exit status is 6 when a container
+that asks to be managed would not be.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case dry.enabled && dry.file == "":
+				return errors.New("--dry-run needs a manifest: -f FILE, or -f - for standard input")
+			case dry.enabled:
+				return cobra.NoArgs(cmd, args)
+			case dry.file != "":
+				return errors.New("-f is for --dry-run")
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
+	}
+	dry.flags(cmd)
+	cmd.RunE = a.verb(queryTime, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		if dry.enabled {
+			return a.explainManifests(dry, cmd.InOrStdin())
 		}
-		if c.NextNs != 0 {
-			next := moment(c.NextNs)
-			r.Next, r.NextWhy = &next, c.NextWhy
-		}
-		for _, s := range c.Settings {
-			r.Settings = append(r.Settings, setting{s.Key, s.Value, s.Origin})
-		}
-		for _, p := range c.Problems {
-			r.Problems = append(r.Problems, problem{p.Key, p.Value, p.Reason})
-		}
-		for _, d := range c.Decisions {
-			r.Decisions = append(r.Decisions, decision{moment(d.TimeNs), d.Action, d.Outcome, d.Reason, d.Checkpoint})
-		}
-		for _, x := range c.Candidates {
-			r.Candidates = append(r.Candidates, candidate{x.Checkpoint, x.Usable, x.Reason})
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-const indent = "  "
-
-func (a *app) writeReport(c *api.ContainerReport) error {
-	managed := "not managed"
-	if c.Managed {
-		managed = "managed"
-	}
-	fmt.Fprintf(a.stdout, "%s: %s: %s\n", printable(c.Name), managed, printable(c.Why))
-	if c.ContainerId != "" {
-		fmt.Fprintf(a.stdout, "container %.12s\n", printable(c.ContainerId))
-	}
-	if c.NextNs != 0 {
-		fmt.Fprintf(a.stdout, "next checkpoint in %s: %s\n", short(time.Until(moment(c.NextNs))), printable(c.NextWhy))
-	}
-	settings := newTable(a.stdout, indent+"SETTING", "VALUE", "FROM")
-	for _, s := range c.Settings {
-		settings.row(indent+s.Key, s.Value, s.Origin)
-	}
-	problems := newTable(a.stdout, indent+"ANNOTATION", "VALUE", "PROBLEM")
-	for _, p := range c.Problems {
-		problems.row(indent+p.Key, p.Value, p.Reason)
-	}
-	candidates := newTable(a.stdout, indent+"CHECKPOINT", "USABLE", "REASON")
-	for _, x := range c.Candidates {
-		usable := "no"
-		if x.Usable {
-			usable = "yes"
-		}
-		candidates.row(indent+x.Checkpoint, usable, x.Reason)
-	}
-	decisions := newTable(a.stdout, indent+"AGE", "DECISION", "OUTCOME", "CHECKPOINT", "REASON")
-	for _, d := range c.Decisions {
-		decisions.row(indent+age(moment(d.TimeNs)), d.Action, d.Outcome, d.Checkpoint, d.Reason)
-	}
-	return flushAll(a, []section{
-		{"settings", settings, len(c.Settings)},
-		{"problems with the annotations", problems, len(c.Problems)},
-		{"checkpoints", candidates, len(c.Candidates)},
-		{"decisions, the newest first", decisions, len(c.Decisions)},
+		return a.explainPod(ctx, args[0])
 	})
+	return cmd
 }
 
-type section struct {
-	title string
-	table *table
-	rows  int
+func (a *app) explainPod(ctx context.Context, arg string) error {
+	t, err := parseTarget(arg, false)
+	if err != nil {
+		return err
+	}
+	d, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	resp, err := d.Explain(ctx, &api.ExplainRequest{Namespace: t.namespace, Pod: t.pod})
+	if err != nil {
+		return d.fault(err)
+	}
+	list := reports(resp.Containers)
+	if a.output == outputJSON {
+		return a.writeJSON(map[string]any{"containers": list})
+	}
+	return a.writeReports(list)
 }
 
-// flushAll writes the sections that have rows.
-func flushAll(a *app, sections []section) error {
-	for _, s := range sections {
-		if s.rows == 0 {
-			continue
+// writeReports writes reports for people, and above those of a manifest what
+// they are of.
+func (a *app) writeReports(list []report) error {
+	object := ""
+	for i, r := range list {
+		if i > 0 {
+			fmt.Fprintln(a.stdout)
 		}
-		fmt.Fprintf(a.stdout, "%s\n", s.title)
-		if err := s.table.flush(); err != nil {
+		if r.Object != object {
+			object = r.Object
+			fmt.Fprintln(a.stdout, printable(object))
+		}
+		if err := a.writeReport(r); err != nil {
 			return err
 		}
 	}

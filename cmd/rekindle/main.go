@@ -29,6 +29,7 @@ const (
 	exitNotFound    = 3
 	exitUnreachable = 4
 	exitMissing     = 5
+	exitMissed      = 6
 )
 
 const long = `Rekindle checkpoints the containers of annotated pods and restores them when
@@ -40,7 +41,8 @@ Exit status:
   2  wrong usage
   3  there is no such pod, container or checkpoint
   4  the daemon cannot be reached
-  5  check: something that is needed is missing`
+  5  check: something that is needed is missing
+  6  explain --dry-run: a container that asks to be managed would not be`
 
 const (
 	defaultSocket  = "/run/rekindle/rekindled.sock"

@@ -1,0 +1,112 @@
+package manifest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/conf"
+	"github.com/rekindle-dev/rekindle/policy"
+)
+
+// notes are what is worth knowing of a container that is managed.
+func (p Pod) notes(c container, pol policy.Policy, cfg conf.Config) []Note {
+	var out []Note
+	if p.isInit(c) {
+		out = append(out, Note{Field: "spec.initContainers", Text: "an init container is one like others: killed together with its pod, it is restored in a successor " +
+			"and does not run from its beginning; name the containers that are meant with rekindle.dev/containers where that is wrong"})
+	}
+	if slices.ContainsFunc(p.spec.EphemeralContainers, func(e container) bool { return e.Name == c.Name }) {
+		out = append(out, Note{Field: "spec.ephemeralContainers", Text: "an ephemeral container is never created again, so it is never restored"})
+	}
+	out = append(out, p.volumes(c)...)
+	for _, d := range c.VolumeDevices {
+		out = append(out, device(fmt.Sprintf("volumeDevices[%s]", d.DevicePath)))
+	}
+	for _, name := range devices(c) {
+		out = append(out, device(fmt.Sprintf("resources.limits[%s]", name)))
+	}
+	for _, pr := range []struct {
+		field string
+		probe *probe
+	}{{"livenessProbe", c.LivenessProbe}, {"readinessProbe", c.ReadinessProbe}} {
+		if pr.probe != nil && pr.probe.Exec != nil {
+			out = append(out, Note{Field: pr.field + ".exec", Text: fmt.Sprintf(
+				"a checkpoint waits for exec sessions to end, %s at most, and holds new ones off: the probe takes longer by the pause", cfg.Limits.ExecWait)})
+		}
+	}
+	return append(out, p.life(pol, cfg)...)
+}
+
+func (p Pod) isInit(c container) bool {
+	return slices.ContainsFunc(p.spec.InitContainers, func(i container) bool { return i.Name == c.Name && i.RestartPolicy != "Always" })
+}
+
+func device(field string) Note {
+	return Note{Field: field, Text: "CRIU refuses a program that has a device open which it does not know"}
+}
+
+// volumes tells of what is written outside of the container's own files.
+func (p Pod) volumes(c container) []Note {
+	var out []Note
+	for _, m := range c.VolumeMounts {
+		i := slices.IndexFunc(p.spec.Volumes, func(v volume) bool { return v.Name == m.Name })
+		v := volume{Name: m.Name}
+		if i >= 0 {
+			v = p.spec.Volumes[i]
+		}
+		field := fmt.Sprintf("volumeMounts[%s]", m.MountPath)
+		switch {
+		case v.Socket:
+			out = append(out, Note{Field: field, Text: "CRIU refuses a program that has a unix socket open which reaches outside the container"})
+		case m.ReadOnly || v.readOnly():
+		case v.Source == "emptyDir" || v.Source == "ephemeral":
+			out = append(out, Note{Field: field, Text: "the content is not part of a checkpoint: a restart in the same pod goes on with it as it is then, " +
+				"a successor pod finds it empty, and where a file was open there it starts cold"})
+		default:
+			out = append(out, Note{Field: field, Text: "the content is not part of a checkpoint: a restored container goes on with it as it is then, " +
+				"files included that were written after the checkpoint; where a file that was open has another size, it starts cold"})
+		}
+	}
+	return out
+}
+
+// devices returns the extended resources of a container, which device plugins
+// serve.
+func devices(c container) []string {
+	var out []string
+	for name := range c.Resources.Limits {
+		domain, _, qualified := strings.Cut(name, "/")
+		if qualified && domain != "kubernetes.io" && !strings.HasSuffix(domain, ".kubernetes.io") {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+const (
+	defaultGrace = 30 * time.Second
+	leastGrace   = 2 * time.Second // the kubelet gives no less to a signal
+)
+
+// life tells of what the pod's end and restarts mean for its policy.
+func (p Pod) life(pol policy.Policy, cfg conf.Config) []Note {
+	var out []Note
+	grace := defaultGrace
+	if s := p.spec.TerminationGracePeriodSeconds; s != nil {
+		grace = max(time.Duration(min(max(*s, 0), 1<<31))*time.Second, leastGrace)
+	}
+	if budget := cfg.Limits.StopBudget.Duration; pol.Has(policy.Stop) && grace < budget {
+		out = append(out, Note{Field: "spec.terminationGracePeriodSeconds", Text: fmt.Sprintf(
+			"the kubelet kills the container after %s, which is before limits.stop_budget, %s, is over: a stop checkpoint that takes longer is given up",
+			conf.Duration{Duration: grace}, cfg.Limits.StopBudget)})
+	} else if pol.Has(policy.Stop) && budget == 0 {
+		out = append(out, Note{Field: "rekindle.dev/on", Text: "no checkpoint is made at a stop, for limits.stop_budget is 0s"})
+	}
+	if p.spec.RestartPolicy == "Never" && pol.Restore == policy.RestoreFault {
+		out = append(out, Note{Field: "spec.restartPolicy", Text: "nothing is ever restored: with Never there is no restart in the same pod, and rekindle.dev/restore is fault"})
+	}
+	return out
+}
