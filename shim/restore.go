@@ -81,8 +81,12 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.TTRPCTaskService.Create(ctx, request)
+	bringNameBack, err := keepHostname(c.spec.uts())
 	if err != nil {
+		return nil, err
+	}
+	resp, err := s.TTRPCTaskService.Create(ctx, request)
+	if err = errors.Join(err, bringNameBack()); err != nil {
 		return nil, err
 	}
 	shm.done()

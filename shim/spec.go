@@ -20,6 +20,9 @@ type bundleSpec struct {
 	Process     struct {
 		OOMScoreAdj *int `json:"oomScoreAdj"`
 	} `json:"process"`
+	Linux struct {
+		Namespaces []specs.LinuxNamespace `json:"namespaces"`
+	} `json:"linux"`
 }
 
 func readSpec(bundle string) (*bundleSpec, error) {
@@ -37,6 +40,17 @@ func readSpec(bundle string) (*bundleSpec, error) {
 // managed tells whether the plugin marked the container.
 func (s *bundleSpec) managed() bool {
 	return s.Annotations[api.AnnotationManaged] != ""
+}
+
+// uts returns the path of the UTS namespace that the container shares with its
+// pod; empty when it has one of its own.
+func (s *bundleSpec) uts() string {
+	for _, ns := range s.Linux.Namespaces {
+		if ns.Type == specs.UTSNamespace {
+			return ns.Path
+		}
+	}
+	return ""
 }
 
 // shm returns the host directory of the /dev/shm that CRI made for the pod's
