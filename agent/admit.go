@@ -142,11 +142,18 @@ func (a *Agent) issue(ctx context.Context, t *tracked) (choice, error) {
 
 // claim gives a checkpoint to a container and writes the ticket.
 func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
-	id := c.ID
+	id, restore := c.ID, 0
 	// The hold comes first: from here on nothing retires the checkpoint, and if
 	// that happened just before, the claim fails.
 	a.hold(t, id)
 	err := a.store.Update(id, func(m *store.Marks) error {
+		m.Restores++
+		restore = m.Restores
+		if t.Cloned = t.clones(*c, *m); t.Cloned {
+			t.pardoned.Store(true)
+			t.Cause += ", as a clone"
+			return nil
+		}
 		t.ClaimedBefore = m.ClaimedBy
 		m.ClaimedBy = t.Sandbox
 		m.Attempts++
@@ -161,6 +168,9 @@ func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 		Checkpoint: id,
 		Dir:        c.Dir(),
 		Timeout:    a.Config().Limits.RestoreTimeout.Duration,
+		Restored: api.Restored{
+			Checkpoint: id, Restore: restore, Namespace: t.Namespace, Pod: t.Pod, PodUID: t.PodUID,
+		},
 	}
 	if err := t.dir.Write(ticket); err != nil {
 		a.unclaim(t)

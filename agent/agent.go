@@ -18,6 +18,8 @@ type Agent struct {
 	store   *store.Store
 	node    Node
 	metrics *Metrics
+	// logs is nil when nobody tells where logs are.
+	logs    Logs
 	history *history
 	// choosing is held from the choice of a checkpoint until it is claimed, so
 	// that two containers never choose the same one.
@@ -40,6 +42,8 @@ type Agent struct {
 	containers map[string]*tracked
 	// issued counts the tickets whose outcome is not known, by checkpoint.
 	issued map[string]int
+	// starts are being checkpointed by the ready trigger.
+	starts map[start]bool
 }
 
 // New builds an agent over an open store. ctx bounds the life of its workers;
@@ -51,6 +55,7 @@ func New(ctx context.Context, cfg conf.Config, s *store.Store, node Node, m *Met
 		dumps:        newTurns(cfg.Limits.ConcurrentDumps),
 		containers:   map[string]*tracked{},
 		issued:       map[string]int{},
+		starts:       map[start]bool{},
 	}
 	a.config.Store(&cfg)
 	m.registry.MustRegister(gauges{a})

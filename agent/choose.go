@@ -56,6 +56,9 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	if err != nil {
 		return choice{}, fmt.Errorf("list checkpoints: %w", err)
 	}
+	if t.policy.Restore == policy.RestoreClone {
+		list = ownFirst(list)
+	}
 	fault := previous != nil
 	if fault {
 		list = preferOlder(list, previous.exit(), a.Config().Limits.FaultMargin.Duration)
@@ -134,6 +137,9 @@ func (a *Agent) objection(ctx context.Context, t *tracked, c store.Checkpoint, f
 
 // entitled says why a checkpoint is not for this container at all.
 func (a *Agent) entitled(t *tracked, c store.Checkpoint, marks store.Marks, fault bool) string {
+	if t.clones(c, marks) {
+		return a.uncloneable(t, c)
+	}
 	m := c.Manifest
 	mine := m.SandboxID == t.Sandbox || marks.ClaimedBy == t.Sandbox
 	if fault {

@@ -59,6 +59,11 @@ func (w *world) container(pod, sandbox string, labels map[string]string) *tracke
 // checkpoint commits a checkpoint of a container.
 func (w *world) checkpoint(t *tracked) store.Checkpoint {
 	w.Helper()
+	return w.checkpointBy(t, policy.Interval)
+}
+
+func (w *world) checkpointBy(t *tracked, trigger policy.Trigger) store.Checkpoint {
+	w.Helper()
 	st, err := w.agent.store.Begin(context.Background(), t.lineage, 0)
 	if err != nil {
 		w.Fatal(err)
@@ -66,7 +71,7 @@ func (w *world) checkpoint(t *tracked) store.Checkpoint {
 	if err := os.WriteFile(filepath.Join(st.Dir(), "config.json"), []byte("{}"), 0o600); err != nil {
 		w.Fatal(err)
 	}
-	m := w.agent.manifest(t, policy.Interval, "test", &api.DumpResponse{})
+	m := w.agent.manifest(t, trigger, "test", &api.DumpResponse{})
 	c, err := st.Commit(context.Background(), m)
 	if err != nil {
 		w.Fatal(err)

@@ -22,6 +22,7 @@ const (
 	ClassBandwidth   Class = "bandwidth"   // the node has written what limits.bandwidth allows
 	ClassBusy        Class = "busy"        // other dumps did not end in time
 	ClassDamaged     Class = "damaged"     // the checkpoint does not verify
+	ClassDone        Class = "done"        // there is such a checkpoint already
 	ClassDump        Class = "dump"        // the shim, runc or CRIU could not dump
 	ClassEnded       Class = "ended"       // the container ended meanwhile
 	ClassExpired     Class = "expired"     // nobody will use the checkpoint any more
@@ -43,7 +44,7 @@ const (
 )
 
 var classes = []Class{
-	ClassNone, ClassOther, ClassBandwidth, ClassBusy, ClassDamaged, ClassDump, ClassEnded, ClassExpired, ClassHandler,
+	ClassNone, ClassOther, ClassBandwidth, ClassBusy, ClassDamaged, ClassDone, ClassDump, ClassEnded, ClassExpired, ClassHandler,
 	ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassRate, ClassRequest, ClassRestore, ClassSpace, ClassStore,
 	ClassTimeout, ClassUnchanged, ClassUnmanaged, ClassUnsettled, ClassUnsupported, ClassUnusable,
 }

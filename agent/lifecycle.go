@@ -37,6 +37,9 @@ func (a *Agent) Started(ctx context.Context, id string, pid int) {
 	if t.policy.Has(policy.Interval) {
 		a.workers.Go(func() { a.every(watch, t) })
 	}
+	if t.policy.Has(policy.Ready) && t.RestoredFrom == "" && !t.Warm {
+		a.workers.Go(func() { a.onceReady(watch, t) })
+	}
 	log.G(ctx).WithField("container", id).Debug("watching container")
 }
 
@@ -91,6 +94,10 @@ func (a *Agent) judge(t *tracked) (restored bool) {
 
 // unclaim takes back what a ticket that was never tried did to its checkpoint.
 func (a *Agent) unclaim(t *tracked) {
+	if t.Cloned {
+		t.pardoned.Store(false) // and never to be counted
+		return
+	}
 	err := a.store.Update(t.RestoredFrom, func(m *store.Marks) error {
 		m.ClaimedBy = t.ClaimedBefore
 		m.Attempts = max(0, m.Attempts-1)
@@ -110,6 +117,9 @@ func (a *Agent) awaitSettled(watch context.Context, t *tracked) {
 	case <-time.After(a.Config().Limits.Settle.Duration):
 	}
 	t.settled.Store(true)
+	if t.Cloned {
+		t.pardoned.Store(false)
+	}
 	err := a.store.Update(t.RestoredFrom, func(m *store.Marks) error {
 		m.Attempts = 0
 		return nil
@@ -202,6 +212,10 @@ func (a *Agent) blame(t *tracked) {
 // and wants another container (see accuse).
 func (a *Agent) pardon(t *tracked) {
 	e := t.exit()
+	if t.Cloned {
+		a.charge(t, e)
+		return
+	}
 	if t.RestoredFrom == "" || t.settled.Load() || e == nil || !e.Asked || t.pardoned.Swap(true) {
 		return
 	}
@@ -211,8 +225,15 @@ func (a *Agent) pardon(t *tracked) {
 // accuse counts an attempt again that was pardoned: the container was stopped
 // within a living pod, which a failed liveness probe does.
 func (a *Agent) accuse(t *tracked) {
-	if t.pardoned.Swap(false) {
-		a.count(t.RestoredFrom, +1)
+	if !t.pardoned.Swap(false) {
+		return
+	}
+	a.count(t.RestoredFrom, +1)
+	if t.Cloned {
+		t.Charged = true
+		if err := t.save(); err != nil {
+			log.G(a.ctx).WithError(err).WithField("container", t.ID).Warn("note that the clone was counted")
+		}
 	}
 }
 
@@ -238,6 +259,10 @@ func (a *Agent) conclude(t *tracked) {
 		return
 	}
 	for _, c := range list {
+		if c.Trigger == string(policy.Ready) {
+			// It is of a start, before any work.
+			continue
+		}
 		err := a.store.Update(c.ID, func(m *store.Marks) error {
 			m.Completed = m.Completed || c.Manifest.SandboxID == t.Sandbox || m.ClaimedBy == t.Sandbox
 			return nil
@@ -274,6 +299,10 @@ func (a *Agent) Removed(ctx context.Context, id string) {
 	}
 	t.end()
 	a.closeTicket(t)
+	if t.Cloned {
+		// Whoever died with its shim was never told to have stopped.
+		a.charge(t, t.exit())
+	}
 	a.mu.Lock()
 	delete(a.containers, id)
 	a.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/containerd/log"
 
+	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
 )
 
@@ -65,6 +66,9 @@ func (a *Agent) prune(ctx context.Context, now time.Time) {
 func (a *Agent) useless(c store.Checkpoint, now time.Time) (string, Class) {
 	marks, err := a.store.Marks(c.ID)
 	if err != nil || a.inUse(c.ID) || a.sandboxLives(c.SandboxID) || a.sandboxLives(marks.ClaimedBy) {
+		return "", ""
+	}
+	if c.Trigger == string(policy.Ready) && a.lineageLives(c.Lineage) {
 		return "", ""
 	}
 	age := now.Sub(c.Created)

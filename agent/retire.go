@@ -22,6 +22,10 @@ func (a *Agent) retire(ctx context.Context, t *tracked) {
 		log.G(ctx).WithError(err).Warn("list checkpoints to retire")
 		return
 	}
+	starts, list := ofReady(list)
+	if _, err := a.store.Retain(ctx, starts, startsKept, a.inUse); err != nil {
+		log.G(ctx).WithError(err).Warn("retire checkpoints of the ready trigger")
+	}
 	owned, gone := grouped(list, a.ownerIn(t.lineage))
 	for _, group := range owned {
 		if _, err := a.store.Retain(ctx, group, t.policy.Keep, a.inUse); err != nil {

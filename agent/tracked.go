@@ -34,6 +34,13 @@ type tracked struct {
 	RestoredFrom string `json:"restored_from,omitempty"`
 	// ClaimedBefore is who had claimed that checkpoint until then.
 	ClaimedBefore string `json:"claimed_before,omitempty"`
+	// Cloned is set when that checkpoint was not claimed: others may be restored
+	// from it at the same time.
+	Cloned bool `json:"cloned,omitempty"`
+	// Charged is set when that clone was counted against the checkpoint.
+	Charged bool `json:"charged,omitempty"`
+	// Warm is set when the ready trigger is through with the container.
+	Warm bool `json:"warm,omitempty"`
 	// Cause says in words what the container was created after.
 	Cause string `json:"cause,omitempty"`
 
@@ -121,6 +128,7 @@ func loadTracked(dir api.ContainerDir) (*tracked, error) {
 	if t.lineage, err = lineageOf(t.Facts); err != nil {
 		return nil, err
 	}
+	t.pardoned.Store(t.Cloned && !t.Charged)
 	return t, nil
 }
 

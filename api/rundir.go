@@ -80,7 +80,29 @@ type Ticket struct {
 	Dir string `json:"dir"`
 	// Timeout bounds the restore.
 	Timeout time.Duration `json:"timeout_ns"`
+	// Restored is what the container is to be told.
+	Restored Restored `json:"restored"`
 }
+
+// Restored is what a restored container finds in its [RestoredFile].
+type Restored struct {
+	// Checkpoint is the id of the checkpoint it was restored from.
+	Checkpoint string `json:"checkpoint"`
+	// Restore says which restore of that checkpoint this is, counted from 1.
+	Restore int `json:"restore"`
+	// Namespace, Pod and PodUID are those of the pod it is in now.
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	PodUID    string `json:"podUid"`
+	// Time and Random are filled in by the shim: the wall clock, and 32 bytes in
+	// hexadecimal that no other restore has.
+	Time   time.Time `json:"time"`
+	Random string    `json:"random"`
+}
+
+// RestoredFile is the name, in the root of its file system, of the file by which
+// a container can tell that it was restored.
+const RestoredFile = ".rekindle-restored.json"
 
 // Restore is the shim's order to the executor.
 type Restore struct {

@@ -112,6 +112,7 @@ func TestParseMistakes(t *testing.T) {
 		"BoundsCrossed":       {"[bounds]\ninterval_min = '3h'\ninterval_max = '2h'", 2, "bounds.interval_min", "above"},
 		"DefaultOutOfBounds":  {"[bounds]\ninterval_min = '2m'", 0, "defaults.interval", "from 2m to"},
 		"KeepOutOfBounds":     {"[defaults]\nkeep = 11", 2, "defaults.keep", "1 to 10"},
+		"ReadyTooLong":        {"[bounds]\nready_max = '25h'", 2, "bounds.ready_max", "24h"},
 		"RestoreMode":         {"[defaults]\nrestore = 'always'", 2, "defaults.restore", `"auto"`},
 		"RestoreTimeout":      {"[limits]\nrestore_timeout = '2m'", 2, "limits.restore_timeout", "1m30s"},
 		"NoDumps":             {"[limits]\nconcurrent_dumps = 0", 2, "limits.concurrent_dumps", "1 to 64"},

@@ -78,7 +78,7 @@ type Defaults struct {
 	Interval Duration `toml:"interval" example:"\"5m\""`
 	// Keep is how many checkpoints of one container are kept.
 	Keep int `toml:"keep" example:"5"`
-	// Restore is one of auto, never, fault, successor.
+	// Restore is one of [RestoreModes].
 	Restore string `toml:"restore" example:"\"successor\""`
 }
 
@@ -89,6 +89,9 @@ type Bounds struct {
 	IntervalMax Duration `toml:"interval_max" example:"\"12h\""`
 	// KeepMax bounds the keep annotation from above; below it is 1.
 	KeepMax int `toml:"keep_max" example:"5"`
+	// ReadyMax is how long after its creation a container may become ready, for
+	// the ready trigger.
+	ReadyMax Duration `toml:"ready_max" example:"\"10m\""`
 }
 
 // Limits bounds what one node does at a time and for how long.
@@ -145,7 +148,7 @@ func Default() Config {
 		Audit:      Audit{Path: "/var/log/rekindle/audit.log", MaxSize: 16 * MiB, MaxFiles: 5},
 		Namespaces: Namespaces{Allow: []string{}, Deny: []string{"kube-system"}},
 		Defaults:   Defaults{Interval: Seconds(60), Keep: 3, Restore: "auto"},
-		Bounds:     Bounds{IntervalMin: Seconds(5), IntervalMax: Duration{24 * time.Hour}, KeepMax: 10},
+		Bounds:     Bounds{IntervalMin: Seconds(5), IntervalMax: Duration{24 * time.Hour}, KeepMax: 10, ReadyMax: Duration{time.Hour}},
 		Limits: Limits{
 			ConcurrentDumps: 2,
 			DumpTimeout:     Seconds(60),

@@ -17,6 +17,7 @@ const (
 	minInterval    = time.Second         // a dump takes a good part of a second
 	maxInterval    = 30 * 24 * time.Hour // rarer than this is not a checkpoint policy
 	maxKeep        = 1000
+	maxReady       = 24 * time.Hour // what starts for longer than a day needs no help from us
 	maxDumps       = 64
 	minBandwidth   = 64 * KiB // the least that lets small containers have their turn
 	maxDumpTime    = time.Hour
@@ -39,7 +40,7 @@ const (
 var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
 // RestoreModes are the values of defaults.restore and of the annotation.
-var RestoreModes = []string{"auto", "never", "fault", "successor"}
+var RestoreModes = []string{"auto", "never", "fault", "successor", "clone"}
 
 // checker collects the mistakes of one Config.
 type checker struct {
@@ -147,6 +148,7 @@ func (c *checker) bounds(b Bounds) {
 	c.duration("bounds.interval_min", b.IntervalMin, minInterval, maxInterval)
 	c.duration("bounds.interval_max", b.IntervalMax, minInterval, maxInterval)
 	c.number("bounds.keep_max", b.KeepMax, maxKeep)
+	c.duration("bounds.ready_max", b.ReadyMax, time.Second, maxReady)
 	if b.IntervalMin.Duration > b.IntervalMax.Duration {
 		c.fail("bounds.interval_min", "make it at most bounds.interval_max",
 			"%v is above bounds.interval_max, %v", b.IntervalMin, b.IntervalMax)

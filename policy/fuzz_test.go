@@ -111,6 +111,9 @@ func within(t *testing.T, p policy.Policy, cfg conf.Config) {
 			t.Fatalf("%s is %s, which is not within %s and %s: %+v", key.Name, p.Value(key.Name), key.Min, key.Max, cfg)
 		}
 	}
+	if p.Ready.After > cfg.Bounds.ReadyMax.Duration || p.Ready.Port < 0 || p.Ready.Port > 65535 || len(p.Ready.Text) > 128 {
+		t.Fatalf("Ready=%+v is out of bounds", p.Ready)
+	}
 	if !slices.Contains(conf.RestoreModes, string(p.Restore)) {
 		t.Fatalf("Restore=%q is not known", p.Restore)
 	}
@@ -135,7 +138,7 @@ func number(t *testing.T, value, kind string) int64 {
 // safe makes sure that everything a policy prints is short ASCII on one line.
 func safe(t *testing.T, p policy.Policy) {
 	t.Helper()
-	texts := []string{p.Why, p.Value(policy.KeyContainers)}
+	texts := []string{p.Why, p.Value(policy.KeyContainers), p.Value(policy.KeyReady)}
 	for _, problem := range p.Problems {
 		texts = append(texts, problem.String())
 	}

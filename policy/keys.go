@@ -17,6 +17,7 @@ const (
 	KeyInterval   = "interval"
 	KeyKeep       = "keep"
 	KeyRestore    = "restore"
+	KeyReady      = "ready"
 	KeyContainers = "containers"
 )
 
@@ -49,7 +50,8 @@ var keys = []Key{
 		Bounds: "of " + join(knownTriggers), Example: "interval, stop",
 		Meaning: "Opts in, and lists the triggers. `interval`: periodically. `stop`: when the container is told to stop (deletion, drain), " +
 			"before its signal arrives. `request`: by `rekindle checkpoint` only; it is always in. " +
-			"`idle` and `ready` are known words that do nothing yet.",
+			"`ready`: once, when a container that started cold is ready. " +
+			"`idle` is a known word that does nothing yet.",
 	},
 	{
 		Name: KeyInterval, Type: "duration", Default: "defaults.interval", Min: "bounds.interval_min", Max: "bounds.interval_max",
@@ -65,7 +67,16 @@ var keys = []Key{
 		Name: KeyRestore, Type: "text", Default: "defaults.restore",
 		Bounds: "one of " + strings.Join(conf.RestoreModes, ", "), Example: "successor",
 		Meaning: "When a container starts from a checkpoint. `fault`: when it ended badly and is created again in the same pod. " +
-			"`successor`: in a pod that takes the place of another. `auto`: both. `never`: checkpoints are made, every start is cold.",
+			"`successor`: in a pod that takes the place of another. `auto`: both. `never`: checkpoints are made, every start is cold. " +
+			"`clone`: as `auto`, and where that leaves a cold start, from what a pod of the same template was when it became ready.",
+	},
+	{
+		Name: KeyReady, Type: "condition", Default: Condition{Kind: After, After: defaultAfter}.String(),
+		Bounds:  fmt.Sprintf("after=DURATION up to bounds.ready_max, log=TEXT of at most %d bytes, port=1 to 65535, file", maxText),
+		Example: "log=Started in",
+		Meaning: "When the container is ready, for the trigger of that name. `after`: that long after its creation. `log`: when it has logged a line with that text. " +
+			"`port`: when something listens on that TCP port in its pod. `file`: when it has made `" + strings.Join(ReadyFiles, "` or `") + "`. " +
+			"With a value that cannot be understood, never.",
 	},
 	{
 		Name: KeyContainers, Type: "list of containers", Default: "all",

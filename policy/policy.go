@@ -12,8 +12,8 @@ import (
 // Trigger is why a checkpoint is made.
 type Trigger string
 
-// The triggers. Of these, this version acts on [Interval] and
-// [Request]; the others are known names that annotations may use.
+// The triggers. Those not among the supported ones are known names that
+// annotations may use.
 const (
 	Idle     Trigger = "idle"
 	Interval Trigger = "interval"
@@ -24,7 +24,7 @@ const (
 
 var (
 	knownTriggers     = []Trigger{Idle, Interval, Stop, Ready, Request}
-	supportedTriggers = []Trigger{Interval, Stop, Request}
+	supportedTriggers = []Trigger{Interval, Stop, Ready, Request}
 )
 
 // Triggers returns all triggers, those this version does not act on too.
@@ -39,6 +39,9 @@ const (
 	RestoreNever     RestoreMode = "never"     // every start is cold
 	RestoreFault     RestoreMode = "fault"     // after a fault in the same pod
 	RestoreSuccessor RestoreMode = "successor" // in a pod that takes the place of another
+	// RestoreClone is RestoreAuto, and where that leaves a cold start, from what
+	// a pod of the same template was when it became ready.
+	RestoreClone RestoreMode = "clone"
 )
 
 // Policy is what annotations and config together say about one container. It is
@@ -58,10 +61,13 @@ type Policy struct {
 	Keep int
 	// Restore is when to start from a checkpoint.
 	Restore RestoreMode
+	// Ready is when the trigger of that name fires; of no kind when an annotation tried to say it
+	// and could not be understood.
+	Ready Condition
 	// Containers lists the containers of the pod that the annotation names;
 	// nil means all.
 	Containers []string
-	// Origins says of each key ("on", "interval", "keep", "restore",
+	// Origins says of each key ("on", "interval", "keep", "restore", "ready",
 	// "containers") where its value comes from.
 	Origins map[string]Origin
 	// Problems lists what is wrong with the annotations, in a fixed order.
@@ -133,6 +139,8 @@ func (p Policy) Value(key string) string {
 		return strconv.Itoa(p.Keep)
 	case KeyRestore:
 		return string(p.Restore)
+	case KeyReady:
+		return p.Ready.String()
 	case KeyContainers:
 		if p.Containers == nil {
 			return "all"
@@ -167,6 +175,7 @@ func Resolve(pod map[string]string, namespace, container string, cfg conf.Config
 	r.interval()
 	r.keep()
 	r.restore()
+	r.ready()
 	selected, whyOut := r.selected()
 	r.strays()
 

@@ -97,7 +97,8 @@ func TestResolveValues(t *testing.T) {
 		"Restore":           {"restore", "fault", func(p *policy.Policy) { p.Restore = policy.RestoreFault }, policy.SourceAnnotation, ""},
 		"RestoreNever":      {"restore", "never", func(p *policy.Policy) { p.Restore = policy.RestoreNever }, policy.SourceAnnotation, ""},
 		"RestoreSuccessor":  {"restore", "successor", func(p *policy.Policy) { p.Restore = policy.RestoreSuccessor }, policy.SourceAnnotation, ""},
-		"RestoreOtherCase":  {"restore", "Never", nil, policy.SourceConfig, "auto, never, fault, successor"},
+		"RestoreClone":      {"restore", "clone", func(p *policy.Policy) { p.Restore = policy.RestoreClone }, policy.SourceAnnotation, ""},
+		"RestoreOtherCase":  {"restore", "Never", nil, policy.SourceConfig, "auto, never, fault, successor, clone"},
 		"RestoreInjection":  {"restore", "auto\n--exec /bin/sh", nil, policy.SourceConfig, "auto, never"},
 	}
 	for name, tc := range tests {
@@ -136,6 +137,7 @@ func TestExplain(t *testing.T) {
 		"interval":   {"10s", `app.rekindle.dev/interval="10s"`},
 		"keep":       {"10", `bound of the config file, for rekindle.dev/keep="99"`},
 		"restore":    {"auto", "default of the config file"},
+		"ready":      {"after=30s", "default"},
 		"containers": {"app, db", `rekindle.dev/containers="app, db"`},
 	}
 	if len(p.Origins) != len(want) {
@@ -161,7 +163,8 @@ func TestResolveTriggers(t *testing.T) {
 		"Interval":     {"interval", []policy.Trigger{interval, request}, nil},
 		"Request":      {"request", []policy.Trigger{request}, nil},
 		"Both":         {" request ,interval,,interval", []policy.Trigger{interval, request}, nil},
-		"NotSupported": {"idle,ready", []policy.Trigger{request}, []string{`"idle"`, `"ready"`}},
+		"NotSupported": {"idle", []policy.Trigger{request}, []string{`"idle"`}},
+		"Ready":        {"ready", []policy.Trigger{policy.Ready, request}, nil},
 		"Unknown":      {"interval,restart", []policy.Trigger{interval, request}, []string{`"restart"`}},
 		"Homoglyph":    {"interval,іnterval", []policy.Trigger{interval, request}, []string{`"\u0456nterval"`}},
 		"NothingKnown": {"Interval", nil, []string{`"Interval"`}},
@@ -204,7 +207,7 @@ func TestResolveStrays(t *testing.T) {
 		"Typo":               {dev + "intervall", "did you mean interval?"},
 		"OtherCase":          {dev + "Keep", "did you mean keep?"},
 		"Homoglyph":          {dev + "оn", "did you mean on?"},
-		"Unknown":            {dev + "path", "known are containers, interval, keep, on, restore"},
+		"Unknown":            {dev + "path", "known are containers, interval, keep, on, ready, restore"},
 		"Empty":              {dev, "not a known key"},
 		"Slash":              {dev + "on/x", "not a known key"},
 		"OverrideTypo":       {"app.rekindle.dev/kep", "did you mean keep?"},

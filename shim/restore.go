@@ -10,6 +10,7 @@ import (
 
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -58,6 +59,11 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 		return nil, fmt.Errorf("put changed files back: %w", err)
 	}
 	undo = append(undo, undoFiles)
+	undoNote, err := noteRestored(c.upper, t.Restored)
+	if err != nil {
+		log.G(ctx).WithError(err).WithField("container", c.id).Warn("tell the container that it is restored")
+	}
+	undo = append(undo, undoNote)
 	shm, err := putShm(ctx, c.spec.shm(s.sandbox), filepath.Join(t.Dir, shmPart), s.alone(c.id))
 	if err != nil {
 		return nil, fmt.Errorf("put /dev/shm back: %w", err)

@@ -31,6 +31,10 @@ type Marks struct {
 	// Completed means that the container ended as it should after this
 	// checkpoint, so that there is nothing to come back to.
 	Completed bool `json:"completed,omitempty"`
+	// Restores counts all restores that were ordered from this checkpoint.
+	Restores int `json:"restores,omitempty"`
+	// Shared means that the pod it was taken from lets others be cloned from it.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // Failure is one failed restore.

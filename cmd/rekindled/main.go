@@ -94,7 +94,9 @@ func run(ctx context.Context, path string) error {
 	}
 	defer closeControl()
 
-	plugin.New(a, &images{address: cfg.Sockets.Containerd}).Run(ctx, cfg.Sockets.NRI)
+	runtime := &containers{address: cfg.Sockets.Containerd}
+	a.UseLogs(runtime)
+	plugin.New(a, runtime).Run(ctx, cfg.Sockets.NRI)
 	log.G(ctx).Info("stopping; running containers go on")
 	a.Wait(stopTimeout)
 	return nil

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"os/exec"
 	"sync"
 	"time"
@@ -38,8 +41,8 @@ func versionOf(ctx context.Context, name string) string {
 	return "unknown"
 }
 
-// images resolves image references through containerd's API.
-type images struct {
+// containers answers, through containerd's API, what NRI does not tell.
+type containers struct {
 	address string
 
 	mu     sync.Mutex
@@ -47,8 +50,8 @@ type images struct {
 }
 
 // Digest returns the digest of the manifest to which a reference points now.
-func (i *images) Digest(ctx context.Context, reference string) (string, error) {
-	client, err := i.connect()
+func (c *containers) Digest(ctx context.Context, reference string) (string, error) {
+	client, err := c.connect()
 	if err != nil {
 		return "", err
 	}
@@ -59,15 +62,44 @@ func (i *images) Digest(ctx context.Context, reference string) (string, error) {
 	return image.Target.Digest.String(), nil
 }
 
-func (i *images) connect() (*containerd.Client, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.client == nil {
-		client, err := containerd.New(i.address, containerd.WithTimeout(time.Second))
+func (c *containers) connect() (*containerd.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client == nil {
+		client, err := containerd.New(c.address, containerd.WithTimeout(time.Second))
 		if err != nil {
 			return nil, err
 		}
-		i.client = client
+		c.client = client
 	}
-	return i.client, nil
+	return c.client, nil
+}
+
+// criMetadata names what CRI stores with a container.
+const criMetadata = "io.cri-containerd.container.metadata"
+
+// LogPath returns where CRI writes the log of a container.
+func (c *containers) LogPath(ctx context.Context, id string) (string, error) {
+	client, err := c.connect()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(ctx, kubernetes), 10*time.Second)
+	defer cancel()
+	container, err := client.ContainerService().Get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	stored, ok := container.Extensions[criMetadata]
+	if !ok {
+		return "", fmt.Errorf("containerd has no %s of container %.12s", criMetadata, id)
+	}
+	var record struct{ Metadata struct{ LogPath string } }
+	if err := json.Unmarshal(stored.GetValue(), &record); err != nil {
+		return "", fmt.Errorf("decode %s: %w", criMetadata, err)
+	}
+	if record.Metadata.LogPath == "" {
+		return "", errors.New("the container has no log")
+	}
+	return record.Metadata.LogPath, nil
 }
