@@ -62,6 +62,9 @@ state = "/run/containerd"
   socket_path = "/var/run/nri/nri.sock"
   plugin_path = "$LAB_DIR/etc/nri/plugins"
   plugin_config_path = "$LAB_DIR/etc/nri/conf.d"
+  # Twice the default: who runs tests may have a machine that is busy with other
+  # things, and a plugin that answers late is dropped.
+  plugin_request_timeout = "4s"
 
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "overlayfs"
