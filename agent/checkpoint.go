@@ -76,6 +76,8 @@ func failure(ctx context.Context, t *tracked, trigger policy.Trigger, err error)
 	switch {
 	case errors.As(err, &s):
 		d.Outcome = Skipped
+	case errors.Is(err, errForbidden):
+		d.Outcome, d.Class = Refused, ClassUnsupported
 	case trigger != policy.Stop && (ctx.Err() != nil || t.running() == 0):
 		// The container ended meanwhile, or the daemon does.
 		d.Outcome, d.Class, d.Reason = Skipped, ClassEnded, "the container ended meanwhile: "+d.Reason
@@ -98,6 +100,10 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 	if err := t.dir.Read(&attach); err != nil {
 		return store.Checkpoint{}, fmt.Errorf("%w (%w)", ErrNoShim, err)
 	}
+	findings := a.survey(ctx, t)
+	if err := forbidden(findings); err != nil {
+		return store.Checkpoint{}, err
+	}
 	// A restore that was cut off may have left its own options.
 	if err := a.writeOptions(t); err != nil {
 		return store.Checkpoint{}, err
@@ -119,7 +125,7 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 	dump, err := a.dump(ctx, t, attach, &api.DumpRequest{ContainerId: t.ID, Dir: staging.Dir(), Hold: hold, FileLimit: a.room(need)})
 	if err != nil {
 		t.keepLog(staging.Dir())
-		return store.Checkpoint{}, err
+		return store.Checkpoint{}, foreseen(err, findings)
 	}
 	used := t.goingOn(time.Duration(dump.CpuNs))
 	commit := ctx

@@ -57,6 +57,9 @@ func (a *Agent) report(ctx context.Context, t *tracked) *api.ContainerReport {
 		r.Problems = append(r.Problems, &api.Problem{Key: p.Key, Value: p.Value, Reason: p.Text()})
 	}
 	r.Candidates = a.candidates(ctx, t)
+	if p := t.preflight.Load(); p != nil {
+		r.Findings, r.PreflightNs = p.describe(), p.at.UnixNano()
+	}
 	return r
 }
 

@@ -12,6 +12,7 @@ import (
 // Actions that a decision is about.
 const (
 	ActionAdmit      = "admit"
+	ActionPreflight  = "preflight"
 	ActionCheckpoint = "checkpoint"
 	ActionRestore    = "restore"
 	ActionColdStart  = "cold-start"

@@ -21,6 +21,8 @@ type Metrics struct {
 	restore   prometheus.Histogram
 	admit     prometheus.Histogram
 	bytes     prometheus.Counter
+	preflight prometheus.Histogram
+	findings  *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics.
@@ -52,7 +54,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "rekindle_checkpoint_bytes_total", Help: "Bytes of committed checkpoints.",
 		}),
 	}
-	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.admit, m.bytes)
+	m.preflight = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "rekindle_preflight_seconds", Help: "Time a container was looked at before a dump, while it ran.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
+	})
+	m.findings = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "rekindle_preflight_findings_total",
+		Help: "Containers in which a preflight found something new, by kind (a closed list) and severity.",
+	}, []string{"kind", "severity"})
+	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.admit, m.bytes, m.preflight, m.findings)
 	return m
 }
 
@@ -81,3 +91,7 @@ func (m *Metrics) committed(took time.Duration, c store.Manifest) {
 func (m *Metrics) restored(took time.Duration) { m.restore.Observe(took.Seconds()) }
 
 func (m *Metrics) admitted(took time.Duration) { m.admit.Observe(took.Seconds()) }
+
+func (m *Metrics) lookedAt(took time.Duration) { m.preflight.Observe(took.Seconds()) }
+
+func (m *Metrics) found(kind, severity string) { m.findings.WithLabelValues(kind, severity).Inc() }

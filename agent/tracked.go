@@ -62,6 +62,11 @@ type tracked struct {
 	// stopOver is set when the checkpoint before the container's stop was made, or
 	// given up.
 	stopOver atomic.Bool
+	// preflight is the newest one of the container; nil before its first dump.
+	preflight atomic.Pointer[preflight]
+	// deaf is set when the kernel did not answer a preflight in time; there
+	// will be no other one for this container.
+	deaf atomic.Bool
 
 	mu   sync.Mutex
 	pid  int

@@ -567,7 +567,11 @@ type ContainerReport struct {
 	// next_ns is when the interval trigger is due, Unix time in nanoseconds; 0: never.
 	NextNs int64 `protobuf:"varint,9,opt,name=next_ns,json=nextNs,proto3" json:"next_ns,omitempty"`
 	// next_why says why it is due then.
-	NextWhy       string `protobuf:"bytes,10,opt,name=next_why,json=nextWhy,proto3" json:"next_why,omitempty"`
+	NextWhy string `protobuf:"bytes,10,opt,name=next_why,json=nextWhy,proto3" json:"next_why,omitempty"`
+	// findings are those of the newest preflight, the worst first.
+	Findings []*Finding `protobuf:"bytes,11,rep,name=findings,proto3" json:"findings,omitempty"`
+	// preflight_ns is when that was, Unix time in nanoseconds; 0: never.
+	PreflightNs   int64 `protobuf:"varint,12,opt,name=preflight_ns,json=preflightNs,proto3" json:"preflight_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -672,6 +676,266 @@ func (x *ContainerReport) GetNextWhy() string {
 	return ""
 }
 
+func (x *ContainerReport) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *ContainerReport) GetPreflightNs() int64 {
+	if x != nil {
+		return x.PreflightNs
+	}
+	return 0
+}
+
+type PreflightRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod       string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	// container may be empty: all managed containers of the pod.
+	Container     string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreflightRequest) Reset() {
+	*x = PreflightRequest{}
+	mi := &file_daemon_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreflightRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreflightRequest) ProtoMessage() {}
+
+func (x *PreflightRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreflightRequest.ProtoReflect.Descriptor instead.
+func (*PreflightRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PreflightRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *PreflightRequest) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *PreflightRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+type PreflightResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Containers    []*ContainerPreflight  `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreflightResponse) Reset() {
+	*x = PreflightResponse{}
+	mi := &file_daemon_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreflightResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreflightResponse) ProtoMessage() {}
+
+func (x *PreflightResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreflightResponse.ProtoReflect.Descriptor instead.
+func (*PreflightResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PreflightResponse) GetContainers() []*ContainerPreflight {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+type ContainerPreflight struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	ContainerId string                 `protobuf:"bytes,2,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// took_ns is how long the container was looked at, in nanoseconds.
+	TookNs        int64      `protobuf:"varint,3,opt,name=took_ns,json=tookNs,proto3" json:"took_ns,omitempty"`
+	Findings      []*Finding `protobuf:"bytes,4,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerPreflight) Reset() {
+	*x = ContainerPreflight{}
+	mi := &file_daemon_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerPreflight) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerPreflight) ProtoMessage() {}
+
+func (x *ContainerPreflight) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerPreflight.ProtoReflect.Descriptor instead.
+func (*ContainerPreflight) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ContainerPreflight) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContainerPreflight) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *ContainerPreflight) GetTookNs() int64 {
+	if x != nil {
+		return x.TookNs
+	}
+	return 0
+}
+
+func (x *ContainerPreflight) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind is one of a closed list, for programs.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// severity is blocker (no checkpoint, or none that can be restored), loss
+	// (not in a checkpoint, or ended by a restore) or note.
+	Severity string `protobuf:"bytes,2,opt,name=severity,proto3" json:"severity,omitempty"`
+	What     string `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`
+	// remedy says what to do; empty when there is nothing.
+	Remedy        string `protobuf:"bytes,4,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_daemon_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Finding) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Finding) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *Finding) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Finding) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
 type Setting struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -683,7 +947,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +959,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +972,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{10}
+	return file_daemon_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Setting) GetKey() string {
@@ -743,7 +1007,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +1019,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +1032,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{11}
+	return file_daemon_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Problem) GetKey() string {
@@ -807,7 +1071,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +1083,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +1096,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{12}
+	return file_daemon_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Decision) GetTimeNs() int64 {
@@ -881,7 +1145,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1157,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1170,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{13}
+	return file_daemon_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Candidate) GetCheckpoint() string {
@@ -939,7 +1203,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1215,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1228,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{14}
+	return file_daemon_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -983,7 +1247,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1259,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1272,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{15}
+	return file_daemon_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveResponse) GetId() string {
@@ -1027,7 +1291,7 @@ type StoppingRequest struct {
 
 func (x *StoppingRequest) Reset() {
 	*x = StoppingRequest{}
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1303,7 @@ func (x *StoppingRequest) String() string {
 func (*StoppingRequest) ProtoMessage() {}
 
 func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1316,7 @@ func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingRequest.ProtoReflect.Descriptor instead.
 func (*StoppingRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{16}
+	return file_daemon_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StoppingRequest) GetContainerId() string {
@@ -1072,7 +1336,7 @@ type StoppingResponse struct {
 
 func (x *StoppingResponse) Reset() {
 	*x = StoppingResponse{}
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1348,7 @@ func (x *StoppingResponse) String() string {
 func (*StoppingResponse) ProtoMessage() {}
 
 func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1361,7 @@ func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingResponse.ProtoReflect.Descriptor instead.
 func (*StoppingResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{17}
+	return file_daemon_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StoppingResponse) GetCheckpoint() string {
@@ -1116,7 +1380,7 @@ type AwaitTicketRequest struct {
 
 func (x *AwaitTicketRequest) Reset() {
 	*x = AwaitTicketRequest{}
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1392,7 @@ func (x *AwaitTicketRequest) String() string {
 func (*AwaitTicketRequest) ProtoMessage() {}
 
 func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1405,7 @@ func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketRequest.ProtoReflect.Descriptor instead.
 func (*AwaitTicketRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{18}
+	return file_daemon_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AwaitTicketRequest) GetContainerId() string {
@@ -1159,7 +1423,7 @@ type AwaitTicketResponse struct {
 
 func (x *AwaitTicketResponse) Reset() {
 	*x = AwaitTicketResponse{}
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1435,7 @@ func (x *AwaitTicketResponse) String() string {
 func (*AwaitTicketResponse) ProtoMessage() {}
 
 func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1448,7 @@ func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketResponse.ProtoReflect.Descriptor instead.
 func (*AwaitTicketResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{19}
+	return file_daemon_proto_rawDescGZIP(), []int{23}
 }
 
 var File_daemon_proto protoreflect.FileDescriptor
@@ -1231,7 +1495,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x0fExplainResponse\x12<\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x1c.rekindle.v1.ContainerReportR\n" +
-	"containers\"\xf9\x02\n" +
+	"containers\"\xce\x03\n" +
 	"\x0fContainerReport\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x18\n" +
@@ -1245,7 +1509,27 @@ const file_daemon_proto_rawDesc = "" +
 	"candidates\x12\x17\n" +
 	"\anext_ns\x18\t \x01(\x03R\x06nextNs\x12\x19\n" +
 	"\bnext_why\x18\n" +
-	" \x01(\tR\anextWhy\"I\n" +
+	" \x01(\tR\anextWhy\x120\n" +
+	"\bfindings\x18\v \x03(\v2\x14.rekindle.v1.FindingR\bfindings\x12!\n" +
+	"\fpreflight_ns\x18\f \x01(\x03R\vpreflightNs\"`\n" +
+	"\x10PreflightRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\"T\n" +
+	"\x11PreflightResponse\x12?\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\v2\x1f.rekindle.v1.ContainerPreflightR\n" +
+	"containers\"\x96\x01\n" +
+	"\x12ContainerPreflight\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x17\n" +
+	"\atook_ns\x18\x03 \x01(\x03R\x06tookNs\x120\n" +
+	"\bfindings\x18\x04 \x03(\v2\x14.rekindle.v1.FindingR\bfindings\"e\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1a\n" +
+	"\bseverity\x18\x02 \x01(\tR\bseverity\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\x12\x16\n" +
+	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"I\n" +
 	"\aSetting\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
@@ -1280,14 +1564,15 @@ const file_daemon_proto_rawDesc = "" +
 	"checkpoint\"7\n" +
 	"\x12AwaitTicketRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\"\x15\n" +
-	"\x13AwaitTicketResponse2\xe5\x02\n" +
+	"\x13AwaitTicketResponse2\xb1\x03\n" +
 	"\bRekindle\x12;\n" +
 	"\x04List\x12\x18.rekindle.v1.ListRequest\x1a\x19.rekindle.v1.ListResponse\x12D\n" +
 	"\aInspect\x12\x1b.rekindle.v1.InspectRequest\x1a\x1c.rekindle.v1.InspectResponse\x12M\n" +
 	"\n" +
 	"Checkpoint\x12\x1e.rekindle.v1.CheckpointRequest\x1a\x1f.rekindle.v1.CheckpointResponse\x12D\n" +
 	"\aExplain\x12\x1b.rekindle.v1.ExplainRequest\x1a\x1c.rekindle.v1.ExplainResponse\x12A\n" +
-	"\x06Remove\x12\x1a.rekindle.v1.RemoveRequest\x1a\x1b.rekindle.v1.RemoveResponse2\xa2\x01\n" +
+	"\x06Remove\x12\x1a.rekindle.v1.RemoveRequest\x1a\x1b.rekindle.v1.RemoveResponse\x12J\n" +
+	"\tPreflight\x12\x1d.rekindle.v1.PreflightRequest\x1a\x1e.rekindle.v1.PreflightResponse2\xa2\x01\n" +
 	"\x05Hooks\x12G\n" +
 	"\bStopping\x12\x1c.rekindle.v1.StoppingRequest\x1a\x1d.rekindle.v1.StoppingResponse\x12P\n" +
 	"\vAwaitTicket\x12\x1f.rekindle.v1.AwaitTicketRequest\x1a .rekindle.v1.AwaitTicketResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
@@ -1304,7 +1589,7 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_daemon_proto_goTypes = []any{
 	(*ListRequest)(nil),         // 0: rekindle.v1.ListRequest
 	(*ListResponse)(nil),        // 1: rekindle.v1.ListResponse
@@ -1316,44 +1601,53 @@ var file_daemon_proto_goTypes = []any{
 	(*ExplainRequest)(nil),      // 7: rekindle.v1.ExplainRequest
 	(*ExplainResponse)(nil),     // 8: rekindle.v1.ExplainResponse
 	(*ContainerReport)(nil),     // 9: rekindle.v1.ContainerReport
-	(*Setting)(nil),             // 10: rekindle.v1.Setting
-	(*Problem)(nil),             // 11: rekindle.v1.Problem
-	(*Decision)(nil),            // 12: rekindle.v1.Decision
-	(*Candidate)(nil),           // 13: rekindle.v1.Candidate
-	(*RemoveRequest)(nil),       // 14: rekindle.v1.RemoveRequest
-	(*RemoveResponse)(nil),      // 15: rekindle.v1.RemoveResponse
-	(*StoppingRequest)(nil),     // 16: rekindle.v1.StoppingRequest
-	(*StoppingResponse)(nil),    // 17: rekindle.v1.StoppingResponse
-	(*AwaitTicketRequest)(nil),  // 18: rekindle.v1.AwaitTicketRequest
-	(*AwaitTicketResponse)(nil), // 19: rekindle.v1.AwaitTicketResponse
+	(*PreflightRequest)(nil),    // 10: rekindle.v1.PreflightRequest
+	(*PreflightResponse)(nil),   // 11: rekindle.v1.PreflightResponse
+	(*ContainerPreflight)(nil),  // 12: rekindle.v1.ContainerPreflight
+	(*Finding)(nil),             // 13: rekindle.v1.Finding
+	(*Setting)(nil),             // 14: rekindle.v1.Setting
+	(*Problem)(nil),             // 15: rekindle.v1.Problem
+	(*Decision)(nil),            // 16: rekindle.v1.Decision
+	(*Candidate)(nil),           // 17: rekindle.v1.Candidate
+	(*RemoveRequest)(nil),       // 18: rekindle.v1.RemoveRequest
+	(*RemoveResponse)(nil),      // 19: rekindle.v1.RemoveResponse
+	(*StoppingRequest)(nil),     // 20: rekindle.v1.StoppingRequest
+	(*StoppingResponse)(nil),    // 21: rekindle.v1.StoppingResponse
+	(*AwaitTicketRequest)(nil),  // 22: rekindle.v1.AwaitTicketRequest
+	(*AwaitTicketResponse)(nil), // 23: rekindle.v1.AwaitTicketResponse
 }
 var file_daemon_proto_depIdxs = []int32{
 	2,  // 0: rekindle.v1.ListResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
 	2,  // 1: rekindle.v1.CheckpointResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
 	9,  // 2: rekindle.v1.ExplainResponse.containers:type_name -> rekindle.v1.ContainerReport
-	10, // 3: rekindle.v1.ContainerReport.settings:type_name -> rekindle.v1.Setting
-	11, // 4: rekindle.v1.ContainerReport.problems:type_name -> rekindle.v1.Problem
-	12, // 5: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
-	13, // 6: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
-	0,  // 7: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
-	3,  // 8: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
-	5,  // 9: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
-	7,  // 10: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
-	14, // 11: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
-	16, // 12: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
-	18, // 13: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
-	1,  // 14: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
-	4,  // 15: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
-	6,  // 16: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
-	8,  // 17: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
-	15, // 18: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
-	17, // 19: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
-	19, // 20: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	14, // 3: rekindle.v1.ContainerReport.settings:type_name -> rekindle.v1.Setting
+	15, // 4: rekindle.v1.ContainerReport.problems:type_name -> rekindle.v1.Problem
+	16, // 5: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
+	17, // 6: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
+	13, // 7: rekindle.v1.ContainerReport.findings:type_name -> rekindle.v1.Finding
+	12, // 8: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
+	13, // 9: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
+	0,  // 10: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
+	3,  // 11: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
+	5,  // 12: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
+	7,  // 13: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
+	18, // 14: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
+	10, // 15: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
+	20, // 16: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
+	22, // 17: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
+	1,  // 18: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
+	4,  // 19: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
+	6,  // 20: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
+	8,  // 21: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
+	19, // 22: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
+	11, // 23: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
+	21, // 24: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
+	23, // 25: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
+	18, // [18:26] is the sub-list for method output_type
+	10, // [10:18] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_daemon_proto_init() }
@@ -1367,7 +1661,7 @@ func file_daemon_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

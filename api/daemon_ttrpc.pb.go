@@ -13,6 +13,7 @@ type RekindleService interface {
 	Checkpoint(context.Context, *CheckpointRequest) (*CheckpointResponse, error)
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
+	Preflight(context.Context, *PreflightRequest) (*PreflightResponse, error)
 }
 
 func RegisterRekindleService(srv *ttrpc.Server, svc RekindleService) {
@@ -52,6 +53,13 @@ func RegisterRekindleService(srv *ttrpc.Server, svc RekindleService) {
 					return nil, err
 				}
 				return svc.Remove(ctx, &req)
+			},
+			"Preflight": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req PreflightRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Preflight(ctx, &req)
 			},
 		},
 	})
@@ -102,6 +110,14 @@ func (c *rekindleClient) Explain(ctx context.Context, req *ExplainRequest) (*Exp
 func (c *rekindleClient) Remove(ctx context.Context, req *RemoveRequest) (*RemoveResponse, error) {
 	var resp RemoveResponse
 	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Remove", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Preflight(ctx context.Context, req *PreflightRequest) (*PreflightResponse, error) {
+	var resp PreflightResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Preflight", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

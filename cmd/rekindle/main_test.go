@@ -86,9 +86,26 @@ func (fakeDaemon) Explain(_ context.Context, r *api.ExplainRequest) (*api.Explai
 			Decisions:  []*api.Decision{{TimeNs: time.Now().UnixNano(), Action: "checkpoint", Outcome: "taken", Reason: "30s passed", Checkpoint: idA}},
 			Candidates: []*api.Candidate{{Checkpoint: idA, Usable: true}, {Checkpoint: idB, Reason: "it is of another image"}},
 			NextNs:     time.Now().Add(20 * time.Second).UnixNano(), NextWhy: "the interval",
+			Findings: []*api.Finding{{Kind: "volume", Severity: "loss", What: "what is on volumes: \x1b[2J", Remedy: "use stop"}}, PreflightNs: time.Now().UnixNano(),
 		},
 		{Name: "sidecar", Why: "not listed"},
 	}}, nil
+}
+
+func (fakeDaemon) Preflight(_ context.Context, r *api.PreflightRequest) (*api.PreflightResponse, error) {
+	c := &api.ContainerPreflight{Name: "redis", ContainerId: "60303ae22b998861aa", TookNs: 2e6, Findings: []*api.Finding{
+		{Kind: "connection", Severity: "loss", What: "established: \x1b[2J", Remedy: "connect again"},
+	}}
+	switch r.Pod {
+	case "redis-0":
+	case "rings":
+		c.Findings = append(c.Findings, &api.Finding{Kind: "io_uring", Severity: "blocker", What: "io_uring is in use"})
+	case "plain":
+		c.Findings = nil
+	default:
+		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound, "no running managed container")
+	}
+	return &api.PreflightResponse{Containers: []*api.ContainerPreflight{c}}, nil
 }
 
 func (fakeDaemon) Remove(_ context.Context, r *api.RemoveRequest) (*api.RemoveResponse, error) {
@@ -164,9 +181,14 @@ func TestCommands(t *testing.T) {
 		"CheckpointLongPod":     {"checkpoint shop/" + strings.Repeat("a", 254), exitUsage, nil, "name of a pod"},
 		"CheckpointFourParts":   {"checkpoint a/b/c/d", exitUsage, nil, "not of the form"},
 		"CheckpointControl":     {"checkpoint shop/redis\x1b[2J", exitUsage, nil, "name of a pod"},
-		"Explain":               {"explain shop/redis-0", 0, []string{"redis: managed", "next checkpoint in", "30s", "whole number", "another image", "sidecar: not managed: not listed"}, ""},
+		"Explain":               {"explain shop/redis-0", 0, []string{"redis: managed", "next checkpoint in", "30s", "whole number", "another image", "preflight 0s ago", "what is on volumes: ?[2J", "use stop", "sidecar: not managed: not listed"}, ""},
 		"ExplainUnknown":        {"explain shop/other", exitNotFound, nil, "nothing is known"},
 		"ExplainContainer":      {"explain shop/redis-0/redis", exitUsage, nil, "NAMESPACE/POD"},
+		"Preflight":             {"preflight shop/redis-0", 0, []string{"redis:", "loss", "established: ?[2J", "connect again"}, ""},
+		"PreflightNothing":      {"preflight shop/plain", 0, []string{"redis: nothing found in 2ms"}, ""},
+		"PreflightBlocker":      {"preflight shop/rings/redis", exitFailed, []string{"blocker", "io_uring is in use"}, "1 found that keep"},
+		"PreflightUnknown":      {"preflight shop/other", exitNotFound, nil, "no running managed container"},
+		"PreflightNoPod":        {"preflight redis-0", exitUsage, nil, "NAMESPACE/POD[/CONTAINER]"},
 		"Remove":                {"remove " + idA, 0, []string{"removed " + idA}, ""},
 		"RemoveGoesOn":          {"remove 01ZZ " + idA, exitNotFound, []string{"removed " + idA}, "no such checkpoint"},
 		"RemoveBusy":            {"remove " + idB, exitFailed, nil, "being restored"},
@@ -210,7 +232,8 @@ func TestJSON(t *testing.T) {
 	}{
 		"List":       {"list", "bytes container created dumpNs id namespace pauseNs pod state trigger workload"},
 		"Checkpoint": {"checkpoint shop/redis-0", "bytes container created dumpNs id namespace pauseNs pod state trigger workload"},
-		"Explain":    {"explain shop/redis-0", "candidates containerId decisions managed name next nextWhy problems settings why"},
+		"Explain":    {"explain shop/redis-0", "candidates containerId decisions findings managed name next nextWhy preflight problems settings why"},
+		"Preflight":  {"preflight shop/redis-0", "containerId findings name tookNs"},
 		"Inspect":    {"inspect " + idA, "dir manifest marks sound"},
 		"Remove":     {"remove " + idA, "removed"},
 		"Version":    {"version", "go version"},

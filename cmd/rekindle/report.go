@@ -19,6 +19,10 @@ type report struct {
 	Problems    []problem   `json:"problems"`
 	Decisions   []decision  `json:"decisions"`
 	Candidates  []candidate `json:"candidates"`
+	// Findings are those of the preflight at that time; there is none before the
+	// first dump.
+	Findings  []forecast `json:"findings,omitempty"`
+	Preflight *time.Time `json:"preflight,omitempty"`
 	// Object and Notes are those of --dry-run.
 	Object string `json:"object,omitempty"`
 	Notes  []note `json:"notes,omitempty"`
@@ -63,6 +67,11 @@ func reports(containers []*api.ContainerReport) []report {
 		r := report{
 			Name: c.Name, ContainerID: c.ContainerId, Managed: c.Managed, Why: c.Why,
 			Settings: []setting{}, Problems: []problem{}, Decisions: []decision{}, Candidates: []candidate{},
+			Findings: findings(c.Findings),
+		}
+		if c.PreflightNs != 0 {
+			at := moment(c.PreflightNs)
+			r.Preflight = &at
 		}
 		if c.NextNs != 0 {
 			next := moment(c.NextNs)
@@ -128,10 +137,15 @@ func (a *app) writeReport(r report) error {
 	for _, d := range r.Decisions {
 		decisions.row(indent+age(d.Time), d.Action, d.Outcome, d.Checkpoint, d.Reason)
 	}
+	looked := "preflight"
+	if r.Preflight != nil {
+		looked += " " + age(*r.Preflight) + " ago"
+	}
 	return flushAll(a, []section{
 		{"settings", settings, len(r.Settings)},
 		{"problems with the annotations", problems, len(r.Problems)},
 		{"what in the manifest matters", notes, len(r.Notes)},
+		{looked, a.findingsTable(r.Findings), len(r.Findings)},
 		{"checkpoints", candidates, len(r.Candidates)},
 		{"decisions, the newest first", decisions, len(r.Decisions)},
 	})
