@@ -107,6 +107,7 @@ func (a *Agent) admit(ctx context.Context, t *tracked) error {
 // container without a ticket starts cold, and may still be checkpointed.
 func (a *Agent) assign(ctx context.Context, t *tracked) (wait time.Duration) {
 	if previous := a.previous(t); previous != nil {
+		t.inheritRequest(previous)
 		a.accuse(previous)
 	}
 	choice, err := a.issue(ctx, t)

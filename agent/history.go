@@ -135,7 +135,7 @@ func (h *history) containers(namespace, pod string) []string {
 func (a *Agent) decide(f Facts, d Decision) {
 	d.Time = time.Now()
 	d.Class = classified(d)
-	news := a.history.add(nameOf(f), d)
+	news := f.Name == "" || a.history.add(nameOf(f), d) // explain is about containers
 	a.metrics.decided(d)
 	for _, o := range a.observers {
 		o.Decided(f, d)

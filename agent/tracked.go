@@ -84,6 +84,10 @@ type tracked struct {
 	failure  string
 	// pending is set while the outcome of a ticket is not known.
 	pending bool
+	// requested is a digest of the last value seen of the request annotation,
+	// answered is when a checkpoint was last made for one.
+	requested string
+	answered  time.Time
 	// awaiting says, until the shim has asked again for a ticket, why there is
 	// none yet.
 	awaiting string

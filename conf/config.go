@@ -11,6 +11,7 @@ type Config struct {
 	Log        Log        `toml:"log"`
 	Metrics    Metrics    `toml:"metrics"`
 	Audit      Audit      `toml:"audit"`
+	Kubernetes Kubernetes `toml:"kubernetes"`
 	Namespaces Namespaces `toml:"namespaces"`
 	Defaults   Defaults   `toml:"defaults"`
 	Bounds     Bounds     `toml:"bounds"`
@@ -61,6 +62,17 @@ type Audit struct {
 	MaxSize Size `toml:"max_size" example:"\"64MiB\""`
 	// MaxFiles is how many files are kept, with the newest.
 	MaxFiles int `toml:"max_files" example:"10"`
+}
+
+// Kubernetes says how the daemon reaches the API server, which it needs for
+// requests by annotation and for Events only.
+type Kubernetes struct {
+	// Kubeconfig is the absolute path of a kubeconfig; empty means the service
+	// account of the daemon's pod, or none.
+	Kubeconfig string `toml:"kubeconfig" example:"\"/etc/rekindle/kubeconfig\""`
+	// Node is the name of this node's Node object; empty means NODE_NAME of the
+	// environment, or the host name.
+	Node string `toml:"node" example:"\"worker-1\""`
 }
 
 // Namespaces says whose annotations count. A namespace in Deny is never

@@ -35,6 +35,7 @@ const (
 	maxSocketPath  = 107 // sun_path less its final NUL
 	maxNamespaces  = 10000
 	maxNamespaceLn = 63
+	maxNodeName    = 253
 )
 
 var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
@@ -116,6 +117,14 @@ func (c *checker) outputs(cfg Config) {
 	c.oneOf("log.format", cfg.Log.Format, "text", "json")
 	if cfg.Audit.Path != "" {
 		c.absolute("audit.path", cfg.Audit.Path)
+	}
+	if cfg.Kubernetes.Kubeconfig != "" {
+		c.absolute("kubernetes.kubeconfig", cfg.Kubernetes.Kubeconfig)
+	}
+	c.rule("kubernetes.kubeconfig", "a clean absolute path, or empty")
+	c.rule("kubernetes.node", "at most %d characters", maxNodeName)
+	if len(cfg.Kubernetes.Node) > maxNodeName {
+		c.fail("kubernetes.node", "write the name that kubectl get nodes shows", "has more than %d characters", maxNodeName)
 	}
 	c.rule("audit.path", "a clean absolute path, or empty")
 	c.size("audit.max_size", cfg.Audit.MaxSize, minAuditSize, TiB)

@@ -14,6 +14,7 @@ import (
 	"github.com/rekindle-dev/rekindle/agent"
 	"github.com/rekindle-dev/rekindle/audit"
 	"github.com/rekindle-dev/rekindle/conf"
+	"github.com/rekindle-dev/rekindle/kube"
 	"github.com/rekindle-dev/rekindle/store"
 )
 
@@ -68,6 +69,7 @@ func TestOperatorGuideNamesEveryMetric(t *testing.T) {
 	r := &registered{}
 	agent.New(context.Background(), conf.Default(), s, agent.Node{}, agent.NewMetrics(r))
 	audit.Open(context.Background(), conf.Default().Audit, "node", r).Close()
+	kube.New(context.Background(), conf.Kubernetes{Kubeconfig: "/nonexistent/kubeconfig"}, nil, "node", r)
 
 	var documented []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `(rekindle_[^`]+)` \\|").FindAllStringSubmatch(section(t, "## Metrics"), -1) {
@@ -77,6 +79,18 @@ func TestOperatorGuideNamesEveryMetric(t *testing.T) {
 	slices.Sort(documented)
 	if !slices.Equal(r.names, documented) {
 		t.Errorf("the code has\n\t%s\nand %s has\n\t%s", strings.Join(r.names, "\n\t"), operatorGuide, strings.Join(documented, "\n\t"))
+	}
+}
+
+func TestUserGuideNamesEveryEvent(t *testing.T) {
+	data, err := os.ReadFile("user-guide.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range kube.Reasons() {
+		if !strings.Contains(string(data), "| `"+reason+"` |") {
+			t.Errorf("user-guide.md does not name the Event %s", reason)
+		}
 	}
 }
 

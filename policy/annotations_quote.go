@@ -9,6 +9,9 @@ import (
 // maxShown is how many bytes of a tenant's text are shown.
 const maxShown = 64
 
+// Quote makes a tenant's text safe to show, for other packages.
+func Quote(text string) string { return quote(text) }
+
 // quote makes a tenant's text safe for logs and terminals: short, and ASCII
 // only, so that neither control characters nor look-alike letters pass unseen.
 func quote(text string) string {

@@ -19,6 +19,7 @@ const (
 	KeyRestore    = "restore"
 	KeyReady      = "ready"
 	KeyContainers = "containers"
+	KeyRequest    = "request"
 )
 
 // Key describes one annotation: what is here is known, and what is not here is
@@ -40,6 +41,9 @@ type Key struct {
 	Example string
 	// PodOnly is set when it cannot be set for one container.
 	PodOnly bool
+	// Live is set when the value is looked at while the pod runs; it is no part
+	// of a policy then.
+	Live bool
 	// Meaning is for application teams.
 	Meaning string
 }
@@ -49,7 +53,7 @@ var keys = []Key{
 		Name: KeyOn, Type: "list of triggers", Default: "the pod is left alone",
 		Bounds: "of " + join(knownTriggers), Example: "interval, stop",
 		Meaning: "Opts in, and lists the triggers. `interval`: periodically. `stop`: when the container is told to stop (deletion, drain), " +
-			"before its signal arrives. `request`: by `rekindle checkpoint` only; it is always in. " +
+			"before its signal arrives. `request`: by `rekindle checkpoint` or the annotation `rekindle.dev/request`; it is always in. " +
 			"`ready`: once, when a container that started cold is ready. " +
 			"`idle` is a known word that does nothing yet.",
 	},
@@ -82,6 +86,10 @@ var keys = []Key{
 		Name: KeyContainers, Type: "list of containers", Default: "all",
 		Bounds: fmt.Sprintf("names of containers, at most %d", maxList), Example: "app, cache", PodOnly: true,
 		Meaning: "The containers that are meant. A list without any valid name selects none.",
+	},
+	{
+		Name: KeyRequest, Type: "text", Default: "nothing is asked for", Bounds: "any text", Example: "before the migration", Live: true,
+		Meaning: "Each new value, set while the pod runs, makes one checkpoint now. Needs a daemon with Kubernetes credentials.",
 	},
 }
 

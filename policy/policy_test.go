@@ -207,7 +207,7 @@ func TestResolveStrays(t *testing.T) {
 		"Typo":               {dev + "intervall", "did you mean interval?"},
 		"OtherCase":          {dev + "Keep", "did you mean keep?"},
 		"Homoglyph":          {dev + "оn", "did you mean on?"},
-		"Unknown":            {dev + "path", "known are containers, interval, keep, on, ready, restore"},
+		"Unknown":            {dev + "path", "known are containers, interval, keep, on, ready, request, restore"},
 		"Empty":              {dev, "not a known key"},
 		"Slash":              {dev + "on/x", "not a known key"},
 		"OverrideTypo":       {"app.rekindle.dev/kep", "did you mean keep?"},

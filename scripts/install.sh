@@ -69,6 +69,7 @@ ln -sfn rekindle "$DESTDIR$PREFIX/bin/kubectl-rekindle"
 did linked "$DESTDIR$PREFIX/bin/kubectl-rekindle"
 put 644 "$work/rekindled.service" "$PREFIX/lib/systemd/system/rekindled.service"
 put 644 conf/kubernetes/runtimeclass.yaml "$PREFIX/share/rekindle/runtimeclass.yaml"
+put 644 conf/kubernetes/rbac/clusterrole.yaml "$PREFIX/share/rekindle/clusterrole.yaml"
 put 644 conf/rekindle.toml "$PREFIX/share/rekindle/rekindle.toml"
 keep 600 conf/rekindle.toml /etc/rekindle/rekindle.toml
 keep 644 "$work/rekindle.toml" /etc/containerd/conf.d/rekindle.toml

@@ -8,7 +8,7 @@ set -euo pipefail
 files=(
   "$PREFIX"/bin/{rekindled,containerd-shim-rekindle-v2,rekindle-runc,rekindle,kubectl-rekindle}
   "$PREFIX/lib/systemd/system/rekindled.service"
-  "$PREFIX"/share/rekindle/{runtimeclass.yaml,rekindle.toml}
+  "$PREFIX"/share/rekindle/{runtimeclass.yaml,clusterrole.yaml,rekindle.toml}
   /etc/containerd/conf.d/rekindle.toml
 )
 

@@ -18,6 +18,7 @@ import (
 	"github.com/rekindle-dev/rekindle/agent"
 	"github.com/rekindle-dev/rekindle/audit"
 	"github.com/rekindle-dev/rekindle/conf"
+	"github.com/rekindle-dev/rekindle/kube"
 	"github.com/rekindle-dev/rekindle/plugin"
 	"github.com/rekindle-dev/rekindle/store"
 )
@@ -84,6 +85,10 @@ func run(ctx context.Context, path string) error {
 		trail := audit.Open(ctx, cfg.Audit, node.Name, registry)
 		defer trail.Close()
 		a.Observe(trail)
+	}
+	if face := kube.New(ctx, cfg.Kubernetes, a, node.Name, registry); face != nil {
+		a.Observe(face)
+		go face.Run(ctx)
 	}
 	go reloadOnHangup(ctx, path, a)
 	go a.PruneAlways(ctx)

@@ -97,10 +97,11 @@ EOF
 configure_rekindled() {
   # A test that wants other settings changes this file and restarts the daemon;
   # up.sh does not write it again.
-  [[ -e $LAB_DIR/etc/rekindle.toml ]] || cat >"$LAB_DIR/etc/rekindle.toml" <<EOF
-[store]
-path = "$LAB_DIR/store"
-EOF
+  [[ -e $LAB_DIR/etc/rekindle.toml ]] || {
+    printf '[store]\npath = "%s"\n' "$LAB_DIR/store"
+    # In the other profile there is no API server to talk to.
+    [[ $profile != cluster ]] || printf '\n[kubernetes]\nkubeconfig = "%s"\n' "$LAB_DIR/etc/rekindled.kubeconfig"
+  } >"$LAB_DIR/etc/rekindle.toml"
   service 20-rekindled <<EOF
 command=(rekindled --config $LAB_DIR/etc/rekindle.toml)
 ready() { [[ -S /run/rekindle/rekindled.sock ]]; }
@@ -196,6 +197,7 @@ configure_control_plane() {
   for who in 'admin;admin;"system:masters"' \
     'controller-manager;system:kube-controller-manager;' \
     'scheduler;system:kube-scheduler;' \
+    'rekindled;rekindled;' \
     "kubelet;system:node:$node_name;\"system:nodes\""; do
     token=$(tr -d - </proc/sys/kernel/random/uuid)
     IFS=';' read -r file user groups <<<"$who"

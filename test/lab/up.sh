@@ -45,7 +45,8 @@ main() {
 # product's own programs, which can be changed under it.
 made_from() {
   printf '%s\n' "$profile" "$LAB_PORT" "$tools" "$criu" "$redis" "$images"
-  cat "$lab_source"/{configure,up,settings}.sh "$lab_source"/node/*
+  cat "$lab_source"/{configure,up,settings}.sh "$lab_source"/node/* "$lab_source"/*.yaml \
+    "$repository"/conf/kubernetes/rbac/*
 }
 
 bring_up() {
@@ -259,7 +260,8 @@ start_forward() {
 
 prepare_cluster() {
   local kubectl=("$LAB_DIR/bin/kubectl" --kubeconfig "$LAB_DIR/etc/admin.kubeconfig") deadline=$((SECONDS + 90))
-  until "${kubectl[@]}" apply -f "$lab_source/runtimeclass.yaml" >>"$LAB_DIR/log/kubectl.log" 2>&1; do
+  until "${kubectl[@]}" apply -f "$lab_source/runtimeclass.yaml" -f "$lab_source/rekindled-rbac.yaml" \
+    -f "$repository/conf/kubernetes/rbac/clusterrole.yaml" >>"$LAB_DIR/log/kubectl.log" 2>&1; do
     ((SECONDS < deadline)) || die "the API server does not take objects: see $LAB_DIR/log/kubectl.log"
     sleep 0.5
   done
