@@ -60,12 +60,13 @@ reference: ## Generate docs/reference.md from the code
 
 # protoc itself is the distribution's (package protobuf-compiler); its plugins
 # are of the versions in go.mod.
-generate: reference ## Generate that, and the code of api/ from its .proto files
+generate: ## Generate the code of api/ from its .proto files, then the reference
 	GOBIN=$(CURDIR)/bin/generate go install \
 	  google.golang.org/protobuf/cmd/protoc-gen-go github.com/containerd/ttrpc/cmd/protoc-gen-go-ttrpc
 	cd api && PATH=$(CURDIR)/bin/generate:$$PATH protoc \
 	  --go_out=. --go_opt=paths=source_relative \
 	  --go-ttrpc_out=. --go-ttrpc_opt=paths=source_relative *.proto
+	$(MAKE) --no-print-directory reference
 
 clean: ## Remove bin/; the lab's cache stays
 	rm -rf bin

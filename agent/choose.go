@@ -56,13 +56,8 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	if err != nil {
 		return choice{}, fmt.Errorf("list checkpoints: %w", err)
 	}
-	if t.policy.Restore == policy.RestoreClone {
-		list = ownFirst(list)
-	}
+	list = a.ranked(t, previous, list)
 	fault := previous != nil
-	if fault {
-		list = preferOlder(list, previous.exit(), a.Config().Limits.FaultMargin.Duration)
-	}
 	result := choice{reason: "there is no checkpoint yet", class: ClassNoneYet}
 	for _, c := range list {
 		reason, corrupt := a.objection(ctx, t, c, fault)
@@ -86,6 +81,18 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	result.better = a.stopPending(t, result.chosen)
 	result.patient = !fault && a.longestWait() > 0
 	return result, nil
+}
+
+// ranked puts the checkpoints for a container into the order in which they are
+// tried; previous is the container before it in the same pod, if there is one.
+func (a *Agent) ranked(t, previous *tracked, list []store.Checkpoint) []store.Checkpoint {
+	if t.policy.Restore == policy.RestoreClone {
+		list = ownFirst(list)
+	}
+	if previous == nil {
+		return list
+	}
+	return preferOlder(list, previous.exit(), a.Config().Limits.FaultMargin.Duration)
 }
 
 // previous finds the container that this one replaces in the same sandbox.
@@ -163,7 +170,7 @@ func (a *Agent) entitled(t *tracked, c store.Checkpoint, marks store.Marks, faul
 	if shared(t.lineage) {
 		return "it was claimed by another pod of the same Deployment or Job"
 	}
-	if a.sandboxLives(marks.ClaimedBy) {
+	if a.outlives(t, marks.ClaimedBy) {
 		return "the pod that was restored from it still runs"
 	}
 	return ""
@@ -171,7 +178,13 @@ func (a *Agent) entitled(t *tracked, c store.Checkpoint, marks store.Marks, faul
 
 // sourceLives tells whether a checkpoint is of another pod, which still runs.
 func (a *Agent) sourceLives(t *tracked, c store.Checkpoint) bool {
-	return c.Manifest.SandboxID != t.Sandbox && a.sandboxLives(c.Manifest.SandboxID)
+	return c.Manifest.SandboxID != t.Sandbox && a.outlives(t, c.Manifest.SandboxID)
+}
+
+// outlives tells whether a sandbox lives, and is not the one that the container
+// is to take the place of.
+func (a *Agent) outlives(t *tracked, sandbox string) bool {
+	return sandbox != t.replaces && a.sandboxLives(sandbox)
 }
 
 // sandboxLives tells whether a sandbox has a managed container that runs, or

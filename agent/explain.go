@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/rekindle-dev/rekindle/api"
@@ -56,34 +55,18 @@ func (a *Agent) report(ctx context.Context, t *tracked) *api.ContainerReport {
 	for _, p := range t.policy.Problems {
 		r.Problems = append(r.Problems, &api.Problem{Key: p.Key, Value: p.Value, Reason: p.Text()})
 	}
-	r.Candidates = a.candidates(ctx, t)
 	if p := t.preflight.Load(); p != nil {
 		r.Findings, r.PreflightNs = p.describe(), p.at.UnixNano()
 	}
+	r.Triggers = a.triggers(t)
+	a.foreseen(ctx, t, r)
 	return r
-}
-
-// candidates says of every checkpoint of the container whether a container
-// created in the same pod after a fault could use it.
-func (a *Agent) candidates(ctx context.Context, t *tracked) []*api.Candidate {
-	list, err := a.store.List(t.lineage)
-	if err != nil {
-		return []*api.Candidate{{Reason: fmt.Sprintf("list checkpoints: %v", err)}}
-	}
-	var found []*api.Candidate
-	for _, c := range list {
-		reason, _ := a.objection(ctx, t, c, true)
-		found = append(found, &api.Candidate{Checkpoint: c.ID, Usable: reason == "", Reason: reason})
-	}
-	return found
 }
 
 func (a *Agent) decisions(name containerName) []*api.Decision {
 	var list []*api.Decision
 	for _, d := range a.history.of(name) {
-		list = append(list, &api.Decision{
-			TimeNs: d.Time.UnixNano(), Action: d.Action, Outcome: d.Outcome, Reason: d.Reason, Checkpoint: d.Checkpoint,
-		})
+		list = append(list, d.describe())
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -72,15 +73,21 @@ func nameOf(f Facts) containerName { return containerName{f.Namespace, f.Pod, f.
 type history struct {
 	mu   sync.Mutex
 	last map[containerName][]Decision
+	// triggers keeps the last decision about each trigger, which many of another
+	// would push out of last. It has no names that last has not.
+	triggers map[containerName]map[policy.Trigger]Decision
 }
 
-func newHistory() *history { return &history{last: map[containerName][]Decision{}} }
+func newHistory() *history {
+	return &history{last: map[containerName][]Decision{}, triggers: map[containerName]map[policy.Trigger]Decision{}}
+}
 
 // add keeps a decision, and tells whether it is news: a skip like the last one
 // takes its place, or what was done would be lost among what was not.
 func (h *history) add(name containerName, d Decision) (news bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer h.note(name, d)
 	if list := h.last[name]; len(list) > 0 && d.Outcome == Skipped && d.like(list[0]) {
 		list[0] = d
 		return false
@@ -91,6 +98,17 @@ func (h *history) add(name containerName, d Decision) (news bool) {
 	list := append([]Decision{d}, h.last[name]...)
 	h.last[name] = list[:min(len(list), decisionsKept)]
 	return true
+}
+
+// note keeps a decision as the last one about its trigger.
+func (h *history) note(name containerName, d Decision) {
+	if d.Trigger == "" {
+		return
+	}
+	if h.triggers[name] == nil {
+		h.triggers[name] = map[policy.Trigger]Decision{}
+	}
+	h.triggers[name][d.Trigger] = d
 }
 
 // like tells whether two decisions differ in nothing but their time.
@@ -108,6 +126,7 @@ func (h *history) dropOldest() {
 		}
 	}
 	delete(h.last, oldest)
+	delete(h.triggers, oldest)
 }
 
 // of returns the decisions about a container.
@@ -115,6 +134,13 @@ func (h *history) of(name containerName) []Decision {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]Decision(nil), h.last[name]...)
+}
+
+// byTrigger returns the last decision about each trigger of a container.
+func (h *history) byTrigger(name containerName) map[policy.Trigger]Decision {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.triggers[name])
 }
 
 // containers returns the names of a pod's containers that have a history.

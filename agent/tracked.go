@@ -44,6 +44,10 @@ type tracked struct {
 	// Cause says in words what the container was created after.
 	Cause string `json:"cause,omitempty"`
 
+	// replaces is the sandbox that is gone when this container is created, where
+	// it is only asked what would become of it.
+	replaces string
+
 	lineage store.Lineage
 	policy  policy.Policy
 	dir     api.ContainerDir

@@ -571,7 +571,13 @@ type ContainerReport struct {
 	// findings are those of the newest preflight, the worst first.
 	Findings []*Finding `protobuf:"bytes,11,rep,name=findings,proto3" json:"findings,omitempty"`
 	// preflight_ns is when that was, Unix time in nanoseconds; 0: never.
-	PreflightNs   int64 `protobuf:"varint,12,opt,name=preflight_ns,json=preflightNs,proto3" json:"preflight_ns,omitempty"`
+	PreflightNs int64 `protobuf:"varint,12,opt,name=preflight_ns,json=preflightNs,proto3" json:"preflight_ns,omitempty"`
+	// restart is what a restart in this pod would do now, and successor what a pod
+	// would do that takes the place of this one.
+	Restart   *Prospect `protobuf:"bytes,13,opt,name=restart,proto3" json:"restart,omitempty"`
+	Successor *Prospect `protobuf:"bytes,14,opt,name=successor,proto3" json:"successor,omitempty"`
+	// triggers are those of the policy, with the last decision of each.
+	Triggers      []*TriggerReport `protobuf:"bytes,15,rep,name=triggers,proto3" json:"triggers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -688,6 +694,27 @@ func (x *ContainerReport) GetPreflightNs() int64 {
 		return x.PreflightNs
 	}
 	return 0
+}
+
+func (x *ContainerReport) GetRestart() *Prospect {
+	if x != nil {
+		return x.Restart
+	}
+	return nil
+}
+
+func (x *ContainerReport) GetSuccessor() *Prospect {
+	if x != nil {
+		return x.Successor
+	}
+	return nil
+}
+
+func (x *ContainerReport) GetTriggers() []*TriggerReport {
+	if x != nil {
+		return x.Triggers
+	}
+	return nil
 }
 
 type PreflightRequest struct {
@@ -1062,9 +1089,11 @@ type Decision struct {
 	// action is checkpoint, restore or cold-start.
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// outcome is taken, skipped, refused or failed.
-	Outcome       string `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	Checkpoint    string `protobuf:"bytes,5,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Outcome    string `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Reason     string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Checkpoint string `protobuf:"bytes,5,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// trigger is empty for what no trigger causes.
+	Trigger       string `protobuf:"bytes,6,opt,name=trigger,proto3" json:"trigger,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1134,13 +1163,24 @@ func (x *Decision) GetCheckpoint() string {
 	return ""
 }
 
+func (x *Decision) GetTrigger() string {
+	if x != nil {
+		return x.Trigger
+	}
+	return ""
+}
+
+// Candidate is a checkpoint that a create would look at. Usable and reason are
+// about a restart in this pod; reason is empty for the one that would be used.
 type Candidate struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Checkpoint    string                 `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
-	Usable        bool                   `protobuf:"varint,2,opt,name=usable,proto3" json:"usable,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Checkpoint      string                 `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Usable          bool                   `protobuf:"varint,2,opt,name=usable,proto3" json:"usable,omitempty"`
+	Reason          string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	SuccessorUsable bool                   `protobuf:"varint,4,opt,name=successor_usable,json=successorUsable,proto3" json:"successor_usable,omitempty"`
+	SuccessorReason string                 `protobuf:"bytes,5,opt,name=successor_reason,json=successorReason,proto3" json:"successor_reason,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Candidate) Reset() {
@@ -1194,6 +1234,127 @@ func (x *Candidate) GetReason() string {
 	return ""
 }
 
+func (x *Candidate) GetSuccessorUsable() bool {
+	if x != nil {
+		return x.SuccessorUsable
+	}
+	return false
+}
+
+func (x *Candidate) GetSuccessorReason() string {
+	if x != nil {
+		return x.SuccessorReason
+	}
+	return ""
+}
+
+// Prospect is what a create would do now: restore a checkpoint, or start cold
+// for a reason.
+type Prospect struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Checkpoint    string                 `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prospect) Reset() {
+	*x = Prospect{}
+	mi := &file_daemon_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prospect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prospect) ProtoMessage() {}
+
+func (x *Prospect) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prospect.ProtoReflect.Descriptor instead.
+func (*Prospect) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Prospect) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *Prospect) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type TriggerReport struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Trigger string                 `protobuf:"bytes,1,opt,name=trigger,proto3" json:"trigger,omitempty"`
+	// last is missing when nothing was decided yet.
+	Last          *Decision `protobuf:"bytes,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TriggerReport) Reset() {
+	*x = TriggerReport{}
+	mi := &file_daemon_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TriggerReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TriggerReport) ProtoMessage() {}
+
+func (x *TriggerReport) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TriggerReport.ProtoReflect.Descriptor instead.
+func (*TriggerReport) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TriggerReport) GetTrigger() string {
+	if x != nil {
+		return x.Trigger
+	}
+	return ""
+}
+
+func (x *TriggerReport) GetLast() *Decision {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
 type RemoveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1203,7 +1364,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1376,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1389,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{18}
+	return file_daemon_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -1247,7 +1408,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1420,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1433,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{19}
+	return file_daemon_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveResponse) GetId() string {
@@ -1291,7 +1452,7 @@ type StoppingRequest struct {
 
 func (x *StoppingRequest) Reset() {
 	*x = StoppingRequest{}
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1464,7 @@ func (x *StoppingRequest) String() string {
 func (*StoppingRequest) ProtoMessage() {}
 
 func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1477,7 @@ func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingRequest.ProtoReflect.Descriptor instead.
 func (*StoppingRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{20}
+	return file_daemon_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StoppingRequest) GetContainerId() string {
@@ -1336,7 +1497,7 @@ type StoppingResponse struct {
 
 func (x *StoppingResponse) Reset() {
 	*x = StoppingResponse{}
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1509,7 @@ func (x *StoppingResponse) String() string {
 func (*StoppingResponse) ProtoMessage() {}
 
 func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1522,7 @@ func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingResponse.ProtoReflect.Descriptor instead.
 func (*StoppingResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{21}
+	return file_daemon_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StoppingResponse) GetCheckpoint() string {
@@ -1380,7 +1541,7 @@ type AwaitTicketRequest struct {
 
 func (x *AwaitTicketRequest) Reset() {
 	*x = AwaitTicketRequest{}
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1553,7 @@ func (x *AwaitTicketRequest) String() string {
 func (*AwaitTicketRequest) ProtoMessage() {}
 
 func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1566,7 @@ func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketRequest.ProtoReflect.Descriptor instead.
 func (*AwaitTicketRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{22}
+	return file_daemon_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AwaitTicketRequest) GetContainerId() string {
@@ -1423,7 +1584,7 @@ type AwaitTicketResponse struct {
 
 func (x *AwaitTicketResponse) Reset() {
 	*x = AwaitTicketResponse{}
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1596,7 @@ func (x *AwaitTicketResponse) String() string {
 func (*AwaitTicketResponse) ProtoMessage() {}
 
 func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1609,7 @@ func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketResponse.ProtoReflect.Descriptor instead.
 func (*AwaitTicketResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{23}
+	return file_daemon_proto_rawDescGZIP(), []int{25}
 }
 
 var File_daemon_proto protoreflect.FileDescriptor
@@ -1495,7 +1656,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x0fExplainResponse\x12<\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x1c.rekindle.v1.ContainerReportR\n" +
-	"containers\"\xce\x03\n" +
+	"containers\"\xec\x04\n" +
 	"\x0fContainerReport\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x18\n" +
@@ -1511,7 +1672,10 @@ const file_daemon_proto_rawDesc = "" +
 	"\bnext_why\x18\n" +
 	" \x01(\tR\anextWhy\x120\n" +
 	"\bfindings\x18\v \x03(\v2\x14.rekindle.v1.FindingR\bfindings\x12!\n" +
-	"\fpreflight_ns\x18\f \x01(\x03R\vpreflightNs\"`\n" +
+	"\fpreflight_ns\x18\f \x01(\x03R\vpreflightNs\x12/\n" +
+	"\arestart\x18\r \x01(\v2\x15.rekindle.v1.ProspectR\arestart\x123\n" +
+	"\tsuccessor\x18\x0e \x01(\v2\x15.rekindle.v1.ProspectR\tsuccessor\x126\n" +
+	"\btriggers\x18\x0f \x03(\v2\x1a.rekindle.v1.TriggerReportR\btriggers\"`\n" +
 	"\x10PreflightRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
@@ -1537,7 +1701,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\aProblem\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x8d\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa7\x01\n" +
 	"\bDecision\x12\x17\n" +
 	"\atime_ns\x18\x01 \x01(\x03R\x06timeNs\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x18\n" +
@@ -1545,13 +1709,24 @@ const file_daemon_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x05 \x01(\tR\n" +
-	"checkpoint\"[\n" +
+	"checkpoint\x12\x18\n" +
+	"\atrigger\x18\x06 \x01(\tR\atrigger\"\xb1\x01\n" +
 	"\tCandidate\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\tR\n" +
 	"checkpoint\x12\x16\n" +
 	"\x06usable\x18\x02 \x01(\bR\x06usable\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x1f\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12)\n" +
+	"\x10successor_usable\x18\x04 \x01(\bR\x0fsuccessorUsable\x12)\n" +
+	"\x10successor_reason\x18\x05 \x01(\tR\x0fsuccessorReason\"B\n" +
+	"\bProspect\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\tR\n" +
+	"checkpoint\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"T\n" +
+	"\rTriggerReport\x12\x18\n" +
+	"\atrigger\x18\x01 \x01(\tR\atrigger\x12)\n" +
+	"\x04last\x18\x02 \x01(\v2\x15.rekindle.v1.DecisionR\x04last\"\x1f\n" +
 	"\rRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\" \n" +
 	"\x0eRemoveResponse\x12\x0e\n" +
@@ -1589,7 +1764,7 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_daemon_proto_goTypes = []any{
 	(*ListRequest)(nil),         // 0: rekindle.v1.ListRequest
 	(*ListResponse)(nil),        // 1: rekindle.v1.ListResponse
@@ -1609,12 +1784,14 @@ var file_daemon_proto_goTypes = []any{
 	(*Problem)(nil),             // 15: rekindle.v1.Problem
 	(*Decision)(nil),            // 16: rekindle.v1.Decision
 	(*Candidate)(nil),           // 17: rekindle.v1.Candidate
-	(*RemoveRequest)(nil),       // 18: rekindle.v1.RemoveRequest
-	(*RemoveResponse)(nil),      // 19: rekindle.v1.RemoveResponse
-	(*StoppingRequest)(nil),     // 20: rekindle.v1.StoppingRequest
-	(*StoppingResponse)(nil),    // 21: rekindle.v1.StoppingResponse
-	(*AwaitTicketRequest)(nil),  // 22: rekindle.v1.AwaitTicketRequest
-	(*AwaitTicketResponse)(nil), // 23: rekindle.v1.AwaitTicketResponse
+	(*Prospect)(nil),            // 18: rekindle.v1.Prospect
+	(*TriggerReport)(nil),       // 19: rekindle.v1.TriggerReport
+	(*RemoveRequest)(nil),       // 20: rekindle.v1.RemoveRequest
+	(*RemoveResponse)(nil),      // 21: rekindle.v1.RemoveResponse
+	(*StoppingRequest)(nil),     // 22: rekindle.v1.StoppingRequest
+	(*StoppingResponse)(nil),    // 23: rekindle.v1.StoppingResponse
+	(*AwaitTicketRequest)(nil),  // 24: rekindle.v1.AwaitTicketRequest
+	(*AwaitTicketResponse)(nil), // 25: rekindle.v1.AwaitTicketResponse
 }
 var file_daemon_proto_depIdxs = []int32{
 	2,  // 0: rekindle.v1.ListResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
@@ -1625,29 +1802,33 @@ var file_daemon_proto_depIdxs = []int32{
 	16, // 5: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
 	17, // 6: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
 	13, // 7: rekindle.v1.ContainerReport.findings:type_name -> rekindle.v1.Finding
-	12, // 8: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
-	13, // 9: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
-	0,  // 10: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
-	3,  // 11: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
-	5,  // 12: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
-	7,  // 13: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
-	18, // 14: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
-	10, // 15: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
-	20, // 16: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
-	22, // 17: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
-	1,  // 18: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
-	4,  // 19: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
-	6,  // 20: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
-	8,  // 21: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
-	19, // 22: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
-	11, // 23: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
-	21, // 24: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
-	23, // 25: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
-	18, // [18:26] is the sub-list for method output_type
-	10, // [10:18] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	18, // 8: rekindle.v1.ContainerReport.restart:type_name -> rekindle.v1.Prospect
+	18, // 9: rekindle.v1.ContainerReport.successor:type_name -> rekindle.v1.Prospect
+	19, // 10: rekindle.v1.ContainerReport.triggers:type_name -> rekindle.v1.TriggerReport
+	12, // 11: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
+	13, // 12: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
+	16, // 13: rekindle.v1.TriggerReport.last:type_name -> rekindle.v1.Decision
+	0,  // 14: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
+	3,  // 15: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
+	5,  // 16: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
+	7,  // 17: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
+	20, // 18: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
+	10, // 19: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
+	22, // 20: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
+	24, // 21: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
+	1,  // 22: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
+	4,  // 23: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
+	6,  // 24: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
+	8,  // 25: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
+	21, // 26: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
+	11, // 27: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
+	23, // 28: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
+	25, // 29: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
+	22, // [22:30] is the sub-list for method output_type
+	14, // [14:22] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_daemon_proto_init() }
@@ -1661,7 +1842,7 @@ func file_daemon_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

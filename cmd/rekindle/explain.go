@@ -16,9 +16,9 @@ func (a *app) explain() *cobra.Command {
 		Use:   "explain NAMESPACE/POD | explain --dry-run -f FILE",
 		Short: "Say what is done with a pod's containers, and why",
 		Long: `Say for each container of a pod whether it is managed and why, which settings
-hold and where they come from, what was decided lately, what the preflight of
-the last dump found, and which checkpoints a new container in the same pod could
-be restored from now.
+hold and where they come from, what was decided lately and last for each trigger,
+what the preflight of the last dump found, which checkpoint would be restored now
+at a restart in this pod and in a successor pod, and why not the others.
 
 With --dry-run, say the same of the manifests in a file, as far as it can be told
 before they are applied: the policy of each container, what is wrong with the

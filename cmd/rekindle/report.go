@@ -17,7 +17,10 @@ type report struct {
 	NextWhy     string      `json:"nextWhy,omitempty"`
 	Settings    []setting   `json:"settings"`
 	Problems    []problem   `json:"problems"`
+	Triggers    []trigger   `json:"triggers,omitempty"`
 	Decisions   []decision  `json:"decisions"`
+	Restart     *prospect   `json:"restart,omitempty"`
+	Successor   *prospect   `json:"successor,omitempty"`
 	Candidates  []candidate `json:"candidates"`
 	// Findings are those of the preflight at that time; there is none before the
 	// first dump.
@@ -45,13 +48,31 @@ type decision struct {
 	Action     string    `json:"action"`
 	Outcome    string    `json:"outcome"`
 	Reason     string    `json:"reason"`
+	Trigger    string    `json:"trigger,omitempty"`
 	Checkpoint string    `json:"checkpoint,omitempty"`
 }
 
+// candidate is a checkpoint that a create would look at: usable and reason are
+// about a restart in this pod.
 type candidate struct {
-	Checkpoint string `json:"checkpoint"`
-	Usable     bool   `json:"usable"`
+	Checkpoint      string `json:"checkpoint"`
+	Usable          bool   `json:"usable"`
+	Reason          string `json:"reason,omitempty"`
+	SuccessorUsable bool   `json:"successorUsable"`
+	SuccessorReason string `json:"successorReason,omitempty"`
+}
+
+// prospect is what a create would do now.
+type prospect struct {
+	// Checkpoint is restored; when there is none, Reason says why.
+	Checkpoint string `json:"checkpoint,omitempty"`
 	Reason     string `json:"reason,omitempty"`
+}
+
+// trigger is one of the policy's, with its last decision if there is one.
+type trigger struct {
+	Trigger string    `json:"trigger"`
+	Last    *decision `json:"last"`
 }
 
 // note is something in a manifest that matters to checkpoints.
@@ -84,14 +105,34 @@ func reports(containers []*api.ContainerReport) []report {
 			r.Problems = append(r.Problems, problem{p.Key, p.Value, p.Reason})
 		}
 		for _, d := range c.Decisions {
-			r.Decisions = append(r.Decisions, decision{moment(d.TimeNs), d.Action, d.Outcome, d.Reason, d.Checkpoint})
+			r.Decisions = append(r.Decisions, fromDecision(d))
 		}
 		for _, x := range c.Candidates {
-			r.Candidates = append(r.Candidates, candidate{x.Checkpoint, x.Usable, x.Reason})
+			r.Candidates = append(r.Candidates, candidate{x.Checkpoint, x.Usable, x.Reason, x.SuccessorUsable, x.SuccessorReason})
 		}
+		for _, t := range c.Triggers {
+			of := trigger{Trigger: t.Trigger}
+			if t.Last != nil {
+				last := fromDecision(t.Last)
+				of.Last = &last
+			}
+			r.Triggers = append(r.Triggers, of)
+		}
+		r.Restart, r.Successor = fromProspect(c.Restart), fromProspect(c.Successor)
 		out = append(out, r)
 	}
 	return out
+}
+
+func fromDecision(d *api.Decision) decision {
+	return decision{moment(d.TimeNs), d.Action, d.Outcome, d.Reason, d.Trigger, d.Checkpoint}
+}
+
+func fromProspect(p *api.Prospect) *prospect {
+	if p == nil {
+		return nil
+	}
+	return &prospect{p.Checkpoint, p.Reason}
 }
 
 const indent = "  "
@@ -125,13 +166,18 @@ func (a *app) writeReport(r report) error {
 		}
 		notes.row(indent+n.Field, effect, n.Text)
 	}
-	candidates := newTable(a.stdout, indent+"CHECKPOINT", "USABLE", "REASON")
-	for _, x := range r.Candidates {
-		usable := "no"
-		if x.Usable {
-			usable = "yes"
+	triggers := newTable(a.stdout, indent+"TRIGGER", "AGE", "LAST", "CHECKPOINT", "REASON")
+	for _, t := range r.Triggers {
+		if t.Last == nil {
+			triggers.row(indent+t.Trigger, "", "", "", "nothing was decided yet")
+			continue
 		}
-		candidates.row(indent+x.Checkpoint, usable, x.Reason)
+		triggers.row(indent+t.Trigger, age(t.Last.Time), t.Last.Outcome, t.Last.Checkpoint, t.Last.Reason)
+	}
+	candidates := newTable(a.stdout, indent+"CHECKPOINT", "FOR", "USABLE", "REASON")
+	for _, x := range r.Candidates {
+		candidates.row(indent+x.Checkpoint, "restart", usable(x.Usable, x.Reason), x.Reason)
+		candidates.row(indent+x.Checkpoint, "successor", usable(x.SuccessorUsable, x.SuccessorReason), x.SuccessorReason)
 	}
 	decisions := newTable(a.stdout, indent+"AGE", "DECISION", "OUTCOME", "CHECKPOINT", "REASON")
 	for _, d := range r.Decisions {
@@ -141,14 +187,39 @@ func (a *app) writeReport(r report) error {
 	if r.Preflight != nil {
 		looked += " " + age(*r.Preflight) + " ago"
 	}
+	a.writeProspect("a restart in this pod", r.Restart)
+	a.writeProspect("a successor pod", r.Successor)
 	return flushAll(a, []section{
 		{"settings", settings, len(r.Settings)},
 		{"problems with the annotations", problems, len(r.Problems)},
 		{"what in the manifest matters", notes, len(r.Notes)},
 		{looked, a.findingsTable(r.Findings), len(r.Findings)},
+		{"triggers, with the last decision of each", triggers, len(r.Triggers)},
 		{"checkpoints", candidates, len(r.Candidates)},
 		{"decisions, the newest first", decisions, len(r.Decisions)},
 	})
+}
+
+// usable says whether a checkpoint is used, would be if there were no better
+// one, or cannot be.
+func usable(usable bool, reason string) string {
+	switch {
+	case usable && reason == "":
+		return "used"
+	case usable:
+		return "yes"
+	}
+	return "no"
+}
+
+func (a *app) writeProspect(what string, p *prospect) {
+	switch {
+	case p == nil:
+	case p.Checkpoint != "":
+		fmt.Fprintf(a.stdout, "%s would be restored from %s\n", what, printable(p.Checkpoint))
+	default:
+		fmt.Fprintf(a.stdout, "%s would start cold: %s\n", what, printable(p.Reason))
+	}
 }
 
 type section struct {
