@@ -50,7 +50,7 @@ func (a *Agent) Checkpoint(ctx context.Context, id string, trigger policy.Trigge
 	c, err := a.inTurn(ctx, t, trigger, reason)
 	if err != nil {
 		d := failure(ctx, t, trigger, err)
-		if d.Outcome == Failed {
+		if d.Outcome == Failed || d.Outcome == Refused {
 			t.failed(d.Reason)
 		}
 		a.decide(t.Facts, d)

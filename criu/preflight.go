@@ -98,7 +98,7 @@ var ErrNoPreflight = errors.New("the container cannot be looked at")
 
 // Preflight looks at a running container from outside and says what of it CRIU
 // would not dump, what a restore would not bring back, and what to do. Nothing
-// is stopped, traced or entered. It is a forecast: a container changes, and
+// is stopped or traced for it. It is a forecast: a container changes, and
 // only a dump knows. The findings come the worst first, one of a kind.
 //
 // It returns within two seconds, even when the kernel does not answer for one of
