@@ -17,7 +17,7 @@ var (
 	volume  = criu.Finding{Kind: "volume", Severity: criu.Loss, What: "what is on volumes is lost"}
 )
 
-func TestForeseen(t *testing.T) {
+func TestFailureNamesBlockers(t *testing.T) {
 	failed := errors.New("dump: exit status 1")
 	tests := map[string]struct {
 		findings []criu.Finding
