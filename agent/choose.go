@@ -33,13 +33,15 @@ type choice struct {
 	// better is set while a pod of the lineage, the source of the chosen
 	// checkpoint if there is one, makes its last checkpoint before it stops.
 	better bool
+	// clone is set when the chosen checkpoint is nobody's memory, only a start.
+	clone bool
 	// patient is set when the container may wait at all.
 	patient bool
 }
 
 // worthWaiting tells whether the choice may turn out better in a moment.
 func (c choice) worthWaiting() bool {
-	return c.patient && (c.better || c.chosen == nil && c.passing)
+	return c.patient && (c.better || (c.chosen == nil || c.clone) && c.passing)
 }
 
 // choose selects the newest sound checkpoint that a container may be restored
@@ -61,13 +63,14 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	result := choice{reason: "there is no checkpoint yet", class: ClassNoneYet}
 	for _, c := range list {
 		reason, corrupt := a.objection(ctx, t, c, fault)
-		result.passing = result.passing || a.sourceLives(t, c)
+		clone := a.wouldClone(t, c)
+		result.passing = result.passing || !clone && a.sourceLives(t, c)
 		if corrupt {
 			a.quarantine(t.Facts, c.ID, reason, ClassDamaged)
 		}
 		result.candidates = append(result.candidates, candidate{c, reason})
 		if reason == "" && result.chosen == nil {
-			result.chosen = &c
+			result.chosen, result.clone = &c, clone
 		}
 		if reason != "" && len(result.candidates) == 1 {
 			result.class = ClassUnusable

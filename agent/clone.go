@@ -19,6 +19,12 @@ func (t *tracked) clones(c store.Checkpoint, m store.Marks) bool {
 	return t.policy.Restore == policy.RestoreClone && c.Trigger == string(policy.Ready) && m.Shared
 }
 
+// wouldClone asks the same with the marks that the checkpoint has now.
+func (a *Agent) wouldClone(t *tracked, c store.Checkpoint) bool {
+	m, err := a.store.Marks(c.ID)
+	return err == nil && t.clones(c, m)
+}
+
 // uncloneable says why a container is not cloned from a checkpoint: each pod
 // tries again only after a clone that settled, or a cold start.
 func (a *Agent) uncloneable(t *tracked, c store.Checkpoint) string {

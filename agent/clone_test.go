@@ -273,3 +273,50 @@ func TestPruneLeavesStarts(t *testing.T) {
 		t.Error("kept for ever when all are gone")
 	}
 }
+
+// A replica that may be the successor of one that is being deleted waits for its
+// memory as any other does, and is cloned only when there is none.
+func TestSuccessionGoesBeforeClones(t *testing.T) {
+	clonable := func(w *world, name string) *tracked {
+		c := w.replica(name, policy.Ready, policy.Stop)
+		c.policy.Restore = policy.RestoreClone
+		return c
+	}
+	t.Run("one that is told to stop gives its last checkpoint", func(t *testing.T) {
+		w := newWorld(t)
+		source, old := clonable(w, "aaaaa"), clonable(w, "bbbbb")
+		w.starts(source)
+		w.starts(old)
+		w.readyOf(source)
+		w.clock = w.clock.Add(time.Minute) // the pods are not of one roll-out
+		next := clonable(w, "ccccc")
+		var last store.Checkpoint
+		defer later(func() {
+			w.told(old)
+			last = w.checkpointBy(old, policy.Stop)
+			old.stopOver.Store(true)
+		})()
+		w.starts(next)
+		w.wants(next, last)
+	})
+	t.Run("none stops", func(t *testing.T) {
+		w := newWorld(t)
+		source := clonable(w, "aaaaa")
+		w.starts(source)
+		c := w.readyOf(source)
+		w.clock = w.clock.Add(time.Minute)
+		next := clonable(w, "bbbbb")
+		w.starts(next)
+		w.wants(next, c)
+	})
+	t.Run("without the stop trigger there is nothing to wait for", func(t *testing.T) {
+		w := newWorld(t)
+		source, next := w.clonable(0), w.clonable(1)
+		w.starts(source)
+		w.readyOf(source)
+		choice, err := w.agent.choose(context.Background(), next)
+		if err != nil || choice.worthWaiting() {
+			t.Errorf("waits: %t, %v", choice.worthWaiting(), err)
+		}
+	})
+}

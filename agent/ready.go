@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// readyPoll is the pause between two looks for a sign.
+	// readyPoll is the pause between two looks for a sign, which grows with the
+	// time that a container takes, up to slowPoll.
 	readyPoll = 200 * time.Millisecond
+	slowPoll  = 2 * time.Second
 	// turnPoll is the pause between two tries to be the one of several replicas
 	// that is checkpointed.
 	turnPoll = time.Second
@@ -84,7 +86,7 @@ func (a *Agent) awaitReady(ctx context.Context, t *tracked) error {
 				err = fmt.Errorf("%w: %w", err, last)
 			}
 			return err
-		case <-time.After(readyPoll):
+		case <-time.After(min(max(time.Since(t.Created)/100, readyPoll), slowPoll)):
 		}
 	}
 }

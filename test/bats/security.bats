@@ -108,8 +108,9 @@ hostile() {
   local sound
   workload hostile | kubectl create --dry-run=client -o json -f - |
     jq --rawfile value "$1" '.metadata.annotations += {
-      "rekindle.dev/on": ("request," + $value),
+      "rekindle.dev/on": ("request,ready," + $value),
       "rekindle.dev/interval": $value, "rekindle.dev/keep": $value, "rekindle.dev/restore": $value,
+      "rekindle.dev/ready": $value,
       "app.rekindle.dev/restore": $value, "app.rekindle.dev/containers": $value,
       "../../../etc.rekindle.dev/on": "x"} | del(.metadata.annotations["../../../etc.rekindle.dev/on"])' >"$BATS_TEST_TMPDIR/pod.json"
   kubectl create -f "$BATS_TEST_TMPDIR/pod.json" >/dev/null
@@ -121,7 +122,7 @@ hostile() {
   rekindle explain default/hostile >"$BATS_TEST_TMPDIR/explain"
   run ! grep -qP '[\x00-\x08\x0b-\x1f\x7f]' "$BATS_TEST_TMPDIR/explain"
   (($(wc -c <"$BATS_TEST_TMPDIR/explain") < 20000))
-  for key in interval keep restore; do
+  for key in interval keep ready restore; do
     has "rekindle.dev/$key" jq -r '.containers[0].problems[].key' <<<"$(rekindle explain default/hostile -o json)"
   done
   run ! grep -qP '[\x00-\x08\x0b-\x1f\x7f]' "$LAB_DIR/log/rekindled.log"
@@ -142,7 +143,7 @@ hostile() {
 
 @test "values as long as Kubernetes allows are refused, and shown cut" {
   # All annotations of a pod together may have 256 KiB.
-  head -c 40000 /dev/zero | tr '\0' 9 >"$BATS_TEST_TMPDIR/value"
+  head -c 35000 /dev/zero | tr '\0' 9 >"$BATS_TEST_TMPDIR/value"
   hostile "$BATS_TEST_TMPDIR/value"
 }
 
