@@ -2,6 +2,7 @@ package criu
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -16,10 +17,11 @@ type Error struct {
 	Container string
 	// Err is what the command itself reported.
 	Err error
-	// Line is the first error line of the logs; empty when there was none.
+	// Line is the error line of the logs that tells most; empty when there was none.
 	Line string
-	// Hint says what to do; empty when the failure is not a known one.
-	Hint string
+	// Cause says in words what happened, and Hint what to do; both are empty when
+	// the failure is not a known one.
+	Cause, Hint string
 }
 
 func (e *Error) Error() string {
@@ -27,8 +29,8 @@ func (e *Error) Error() string {
 	if e.Line != "" {
 		msg += ": " + e.Line
 	}
-	if e.Hint != "" {
-		msg += " (" + e.Hint + ")"
+	if e.Cause != "" {
+		msg += " (" + e.Cause + "; " + e.Hint + ")"
 	}
 	return msg
 }
@@ -36,60 +38,106 @@ func (e *Error) Error() string {
 // Unwrap gives the command's own error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// remedies are known failures: the part of the log that gives them away, and
-// what to do. The first match counts.
-var remedies = []struct {
-	sign *regexp.Regexp
-	hint string
-}{
-	{regexp.MustCompile(`io_uring`), "the application uses io_uring, which CRIU cannot dump; switch it off in the application"},
-	{regexp.MustCompile(`Unsupported proto 262`), "the application listens with MPTCP, which CRIU cannot dump; for a Go program set GODEBUG=multipathtcp=0 in its environment"},
-	{regexp.MustCompile(`In-flight connection`), "a connection was being set up; the next attempt should pass"},
-	{regexp.MustCompile(`external socket|External socket is used`), "a unix socket reaches outside the container; close it or mount no host sockets"},
-	{regexp.MustCompile(`ghost file .* too big|Can't dump ghost file`), "a deleted file that is still open is larger than criu.ghost_limit; raise it"},
-	{regexp.MustCompile(`File .* has bad size|has bad mode|has bad build-id`), "a file on a volume, or in the image, changed since the checkpoint"},
-	{regexp.MustCompile(`Can't open file .*|Unable to open .* on restore`), "a file that was open at the checkpoint is not there any more"},
-	{regexp.MustCompile(`No space left on device`), "free space on the store's file system, or lower keep"},
-	{regexp.MustCompile(`Cannot allocate memory|Out of memory`), "CRIU runs inside the container's memory limit; raise the limit"},
-	{regexp.MustCompile(`executable file not found|criu: not found`), "install CRIU 4.2 or newer on the PATH of containerd"},
-	{regexp.MustCompile(`pid .* already exists|clone.* File exists`), "a process id of the checkpoint is taken; shared process namespaces are not supported"},
-	{regexp.MustCompile(`vDSO|vdso`), "this CRIU is too old for the kernel; install 4.2 or newer"},
-	{regexp.MustCompile(`mnt: .*(No such|can't|Can't)`), "a mount that the checkpoint needs is missing from the new container"},
-}
+// Lines of a CRIU log that are not the cause. Always harmless is that CRIU may
+// not raise a limit. The others count when there is nothing better: an empty
+// image is normal for most kinds, and the rest are consequences.
+var (
+	harmless   = regexp.MustCompile(`Can't setup RLIMIT_NOFILE`)
+	lastResort = regexp.MustCompile(`Unexpected EOF on \(empty-image\)|(Dumping|Restoring) FAILED\.|cgroupd: recv req error`)
+)
 
-// harmless are error lines after which CRIU goes on; they would hide the cause.
-var harmless = regexp.MustCompile(`Can't setup RLIMIT_NOFILE|Unexpected EOF on \(empty-image\)`)
+// ours begins a line that the executor has added to CRIU's log: it has found the
+// reason itself.
+const ours = "Error (rekindle)"
 
-// explain builds the Error of a failed command from what it left behind.
-func explain(op, id, log, stderr string, err error) *Error {
-	e := &Error{Op: op, Container: id, Err: err, Line: firstError(log)}
-	if e.Line == "" {
-		e.Line = lastLine(stderr)
+// explain builds the Error of a failed command from what it left behind. The
+// first error that is a known failure counts, or else the first error: later
+// ones are mostly consequences.
+func explain(op, id, log, said string, err error) *Error {
+	e := &Error{Op: op, Container: id, Err: err}
+	lines := append(errorLines(log), runcErrors(said)...)
+	if len(lines) > 0 {
+		e.Line = printable(lines[0])
+		if strings.HasPrefix(e.Line, ours) {
+			return e
+		}
 	}
-	for _, r := range remedies {
-		if r.sign.MatchString(e.Line) || r.sign.MatchString(stderr) {
-			e.Hint = r.hint
+	for i, line := range append(lines, err.Error()) {
+		if c := causeOf(op, line); c != nil {
+			e.Cause, e.Hint = c.what, c.remedy
+			if i < len(lines) {
+				e.Line = printable(line)
+			}
 			break
 		}
 	}
 	return e
 }
 
-// firstError returns the first error line of a CRIU log; later ones are mostly
-// consequences.
-func firstError(log string) string {
+const (
+	// errorsRead bounds how many error lines of one log are looked at.
+	errorsRead = 1000
+	// lineRead bounds what is read of one line; a path is not longer.
+	lineRead = 8 << 10
+)
+
+// errorLines returns the error lines of a CRIU log: ours first, then those that
+// tell something, or else those that count when there is nothing better.
+func errorLines(log string) []string {
 	f, err := os.Open(log)
 	if err != nil {
-		return ""
+		return nil
 	}
 	defer f.Close()
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		if _, rest, found := strings.Cut(s.Text(), "Error ("); found && !harmless.MatchString(rest) {
-			return printable("Error (" + rest)
+	var noted, telling, rest []string
+	r := bufio.NewReaderSize(f, lineRead)
+	for begin := true; len(telling)+len(rest) < errorsRead; {
+		data, more, err := r.ReadLine()
+		if err != nil {
+			break
+		}
+		// The rest of a line that is too long is passed over.
+		_, line, found := strings.Cut(string(data), "Error (")
+		if found = found && begin; found {
+			line = "Error (" + line
+		}
+		begin = !more
+		switch {
+		case !found || harmless.MatchString(line):
+		case strings.HasPrefix(line, ours):
+			noted = append(noted, line)
+		case lastResort.MatchString(line):
+			rest = append(rest, line)
+		default:
+			telling = append(telling, line)
 		}
 	}
-	return ""
+	if lines := append(noted, telling...); len(lines) > 0 {
+		return lines
+	}
+	return rest
+}
+
+// runcErrors returns the errors in what runc said: JSON, one message a line, or
+// plain text. It quotes CRIU's log in its warnings, which are passed over.
+func runcErrors(said string) []string {
+	var lines []string
+	for line := range strings.Lines(said) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal([]byte(line), &entry) == nil {
+			if entry.Level != "error" && entry.Level != "fatal" {
+				continue
+			}
+			line = strings.ReplaceAll(strings.TrimSpace(entry.Msg), "\n", "; ")
+		}
+		if lines = append(lines, line); len(lines) >= errorsRead {
+			break
+		}
+	}
+	return lines
 }
 
 func lastLine(text string) string {
