@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
 
 	"github.com/rekindle-dev/rekindle/api"
@@ -35,8 +32,6 @@ const (
 	// shimGrace is what a dump may take over its own limit before the shim is
 	// given up.
 	shimGrace = 10 * time.Second
-	// keptLog bounds the copy of a failed dump's log.
-	keptLog = 1 << 20
 )
 
 // Checkpoint makes a checkpoint of a running container and returns when it is
@@ -57,10 +52,12 @@ func (a *Agent) Checkpoint(ctx context.Context, id string, trigger policy.Trigge
 		return store.Checkpoint{}, fmt.Errorf("checkpoint container %s: %w", t.Name, err)
 	}
 	m := c.Manifest
-	a.decide(t.Facts, Decision{
+	d := Decision{
 		Action: ActionCheckpoint, Outcome: Taken, Trigger: trigger, Checkpoint: c.ID, Bytes: m.Bytes, Pause: m.Pause,
 		Reason: fmt.Sprintf("%s (paused %s)", reason, m.Pause.Round(time.Millisecond)),
-	})
+	}
+	a.decide(t.Facts, d)
+	a.keepLog(t, d, logsIn(c.Dir(), criu.DumpLog))
 	if t.running() == 0 {
 		// It may have ended well while its checkpoint was being written down.
 		a.conclude(t)
@@ -124,8 +121,9 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 	hold := trigger == policy.Stop
 	dump, err := a.dump(ctx, t, attach, &api.DumpRequest{ContainerId: t.ID, Dir: staging.Dir(), Hold: hold, FileLimit: a.room(need)})
 	if err != nil {
-		t.keepLog(staging.Dir())
-		return store.Checkpoint{}, foreseen(err, findings)
+		err = foreseen(err, findings)
+		a.keepLog(t, failure(ctx, t, trigger, err), logsIn(staging.Dir(), criu.DumpLog))
+		return store.Checkpoint{}, err
 	}
 	used := t.goingOn(time.Duration(dump.CpuNs))
 	commit := ctx
@@ -222,21 +220,4 @@ func processes(pid int) []int {
 		return nil
 	}
 	return pids
-}
-
-// keepLog saves the log of a failed dump in the run directory, where the next
-// one replaces it.
-func (t *tracked) keepLog(staging string) {
-	f, err := os.Open(filepath.Join(staging, criu.DumpLog))
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, keptLog))
-	if err == nil {
-		err = t.dir.WriteFile("dump.log", data)
-	}
-	if err != nil {
-		log.L.WithError(err).WithField("container", t.ID).Warn("keep the dump's log")
-	}
 }

@@ -171,7 +171,7 @@ func (s *Control) AwaitTicket(ctx context.Context, r *api.AwaitTicketRequest) (*
 // reports as such.
 func storeError(err error) error {
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoLog):
 		err = fmt.Errorf("%w: %w", errdefs.ErrNotFound, err)
 	case errors.Is(err, store.ErrBadID), errors.Is(err, store.ErrAmbiguous):
 		err = fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)

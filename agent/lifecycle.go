@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
 )
@@ -75,15 +76,19 @@ func (a *Agent) judge(t *tracked) (restored bool) {
 	}
 	if o.Restored {
 		a.metrics.restored(o.Took)
-		a.decide(t.Facts, Decision{
+		d := Decision{
 			Action: ActionRestore, Outcome: Taken, Checkpoint: o.Checkpoint, Took: o.Took,
 			Reason: fmt.Sprintf("restored in %s, %s", o.Took.Round(time.Millisecond), t.Cause),
-		})
+		}
+		a.decide(t.Facts, d)
+		a.keepLog(t, d, logsIn(t.dir.Work(), criu.RestoreLog))
 		return true
 	}
-	a.decide(t.Facts, Decision{
+	d := Decision{
 		Action: ActionRestore, Outcome: Failed, Class: ClassRestore, Checkpoint: o.Checkpoint, Reason: "started cold instead: " + o.Error,
-	})
+	}
+	a.decide(t.Facts, d)
+	a.keepLog(t, d, logsIn(t.dir.Work(), criu.RestoreLog))
 	if o.Innocent {
 		a.unclaim(t)
 	} else {

@@ -39,12 +39,16 @@ func (a *Agent) PruneAlways(ctx context.Context) {
 
 // prune removes what nobody will be restored from: checkpoints of completed
 // runs, those of pods that have been gone for long, and, while space is short,
-// the oldest of pods that are gone. What belongs to a living pod stays.
+// the oldest of pods that are gone. What belongs to a living pod stays. Logs go
+// when they are as old as checkpoints may be.
 func (a *Agent) prune(ctx context.Context, now time.Time) {
 	all, err := a.store.All(ctx)
 	if err != nil {
 		log.G(ctx).WithError(err).Warn("list checkpoints to prune")
 		return
+	}
+	if err := a.store.ExpireLogs(now.Add(-a.Config().Store.MaxAge.Duration)); err != nil {
+		log.G(ctx).WithError(err).Warn("prune logs")
 	}
 	slices.Reverse(all)
 	for _, c := range all {

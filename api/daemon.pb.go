@@ -1443,6 +1443,331 @@ func (x *RemoveResponse) GetId() string {
 	return ""
 }
 
+type LogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// checkpoint may be the unique beginning of an id; when it is empty the pod is
+	// meant.
+	Checkpoint string `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Namespace  string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod        string `protobuf:"bytes,3,opt,name=pod,proto3" json:"pod,omitempty"`
+	// container may be empty: all containers of the pod.
+	Container     string `protobuf:"bytes,4,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsRequest) Reset() {
+	*x = LogsRequest{}
+	mi := &file_daemon_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsRequest) ProtoMessage() {}
+
+func (x *LogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
+func (*LogsRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LogsRequest) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *LogsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *LogsRequest) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *LogsRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+type LogsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// logs are the newest first.
+	Logs          []*OperationLog `protobuf:"bytes,1,rep,name=logs,proto3" json:"logs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsResponse) Reset() {
+	*x = LogsResponse{}
+	mi := &file_daemon_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsResponse) ProtoMessage() {}
+
+func (x *LogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
+func (*LogsResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LogsResponse) GetLogs() []*OperationLog {
+	if x != nil {
+		return x.Logs
+	}
+	return nil
+}
+
+// OperationLog says of which operation a log is.
+type OperationLog struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	TimeNs      int64                  `protobuf:"varint,2,opt,name=time_ns,json=timeNs,proto3" json:"time_ns,omitempty"`
+	Namespace   string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod         string                 `protobuf:"bytes,4,opt,name=pod,proto3" json:"pod,omitempty"`
+	Container   string                 `protobuf:"bytes,5,opt,name=container,proto3" json:"container,omitempty"`
+	ContainerId string                 `protobuf:"bytes,6,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// action is checkpoint or restore.
+	Action string `protobuf:"bytes,7,opt,name=action,proto3" json:"action,omitempty"`
+	// outcome is taken, skipped or failed.
+	Outcome string `protobuf:"bytes,8,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Reason  string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	// checkpoint is the one that was made or restored, if any.
+	Checkpoint    string `protobuf:"bytes,10,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationLog) Reset() {
+	*x = OperationLog{}
+	mi := &file_daemon_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationLog) ProtoMessage() {}
+
+func (x *OperationLog) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationLog.ProtoReflect.Descriptor instead.
+func (*OperationLog) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *OperationLog) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OperationLog) GetTimeNs() int64 {
+	if x != nil {
+		return x.TimeNs
+	}
+	return 0
+}
+
+func (x *OperationLog) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *OperationLog) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *OperationLog) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *OperationLog) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *OperationLog) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *OperationLog) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *OperationLog) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *OperationLog) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+type LogRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogRequest) Reset() {
+	*x = LogRequest{}
+	mi := &file_daemon_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogRequest) ProtoMessage() {}
+
+func (x *LogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
+func (*LogRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *LogRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type LogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// text is what the programs wrote, at most 256 KiB. It may be any bytes.
+	Text          []byte `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogResponse) Reset() {
+	*x = LogResponse{}
+	mi := &file_daemon_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogResponse) ProtoMessage() {}
+
+func (x *LogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogResponse.ProtoReflect.Descriptor instead.
+func (*LogResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *LogResponse) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
 type StoppingRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ContainerId   string                 `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
@@ -1452,7 +1777,7 @@ type StoppingRequest struct {
 
 func (x *StoppingRequest) Reset() {
 	*x = StoppingRequest{}
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1789,7 @@ func (x *StoppingRequest) String() string {
 func (*StoppingRequest) ProtoMessage() {}
 
 func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1802,7 @@ func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingRequest.ProtoReflect.Descriptor instead.
 func (*StoppingRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{22}
+	return file_daemon_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StoppingRequest) GetContainerId() string {
@@ -1497,7 +1822,7 @@ type StoppingResponse struct {
 
 func (x *StoppingResponse) Reset() {
 	*x = StoppingResponse{}
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1834,7 @@ func (x *StoppingResponse) String() string {
 func (*StoppingResponse) ProtoMessage() {}
 
 func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1847,7 @@ func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingResponse.ProtoReflect.Descriptor instead.
 func (*StoppingResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{23}
+	return file_daemon_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StoppingResponse) GetCheckpoint() string {
@@ -1541,7 +1866,7 @@ type AwaitTicketRequest struct {
 
 func (x *AwaitTicketRequest) Reset() {
 	*x = AwaitTicketRequest{}
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1878,7 @@ func (x *AwaitTicketRequest) String() string {
 func (*AwaitTicketRequest) ProtoMessage() {}
 
 func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1891,7 @@ func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketRequest.ProtoReflect.Descriptor instead.
 func (*AwaitTicketRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{24}
+	return file_daemon_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AwaitTicketRequest) GetContainerId() string {
@@ -1584,7 +1909,7 @@ type AwaitTicketResponse struct {
 
 func (x *AwaitTicketResponse) Reset() {
 	*x = AwaitTicketResponse{}
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1921,7 @@ func (x *AwaitTicketResponse) String() string {
 func (*AwaitTicketResponse) ProtoMessage() {}
 
 func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1934,7 @@ func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketResponse.ProtoReflect.Descriptor instead.
 func (*AwaitTicketResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{25}
+	return file_daemon_proto_rawDescGZIP(), []int{30}
 }
 
 var File_daemon_proto protoreflect.FileDescriptor
@@ -1730,7 +2055,35 @@ const file_daemon_proto_rawDesc = "" +
 	"\rRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\" \n" +
 	"\x0eRemoveResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"4\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"{\n" +
+	"\vLogsRequest\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\tR\n" +
+	"checkpoint\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x03 \x01(\tR\x03pod\x12\x1c\n" +
+	"\tcontainer\x18\x04 \x01(\tR\tcontainer\"=\n" +
+	"\fLogsResponse\x12-\n" +
+	"\x04logs\x18\x01 \x03(\v2\x19.rekindle.v1.OperationLogR\x04logs\"\x92\x02\n" +
+	"\fOperationLog\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
+	"\atime_ns\x18\x02 \x01(\x03R\x06timeNs\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x04 \x01(\tR\x03pod\x12\x1c\n" +
+	"\tcontainer\x18\x05 \x01(\tR\tcontainer\x12!\n" +
+	"\fcontainer_id\x18\x06 \x01(\tR\vcontainerId\x12\x16\n" +
+	"\x06action\x18\a \x01(\tR\x06action\x12\x18\n" +
+	"\aoutcome\x18\b \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\n" +
+	" \x01(\tR\n" +
+	"checkpoint\"\x1c\n" +
+	"\n" +
+	"LogRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"!\n" +
+	"\vLogResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\fR\x04text\"4\n" +
 	"\x0fStoppingRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\"2\n" +
 	"\x10StoppingResponse\x12\x1e\n" +
@@ -1739,7 +2092,7 @@ const file_daemon_proto_rawDesc = "" +
 	"checkpoint\"7\n" +
 	"\x12AwaitTicketRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\"\x15\n" +
-	"\x13AwaitTicketResponse2\xb1\x03\n" +
+	"\x13AwaitTicketResponse2\xa8\x04\n" +
 	"\bRekindle\x12;\n" +
 	"\x04List\x12\x18.rekindle.v1.ListRequest\x1a\x19.rekindle.v1.ListResponse\x12D\n" +
 	"\aInspect\x12\x1b.rekindle.v1.InspectRequest\x1a\x1c.rekindle.v1.InspectResponse\x12M\n" +
@@ -1747,7 +2100,9 @@ const file_daemon_proto_rawDesc = "" +
 	"Checkpoint\x12\x1e.rekindle.v1.CheckpointRequest\x1a\x1f.rekindle.v1.CheckpointResponse\x12D\n" +
 	"\aExplain\x12\x1b.rekindle.v1.ExplainRequest\x1a\x1c.rekindle.v1.ExplainResponse\x12A\n" +
 	"\x06Remove\x12\x1a.rekindle.v1.RemoveRequest\x1a\x1b.rekindle.v1.RemoveResponse\x12J\n" +
-	"\tPreflight\x12\x1d.rekindle.v1.PreflightRequest\x1a\x1e.rekindle.v1.PreflightResponse2\xa2\x01\n" +
+	"\tPreflight\x12\x1d.rekindle.v1.PreflightRequest\x1a\x1e.rekindle.v1.PreflightResponse\x12;\n" +
+	"\x04Logs\x12\x18.rekindle.v1.LogsRequest\x1a\x19.rekindle.v1.LogsResponse\x128\n" +
+	"\x03Log\x12\x17.rekindle.v1.LogRequest\x1a\x18.rekindle.v1.LogResponse2\xa2\x01\n" +
 	"\x05Hooks\x12G\n" +
 	"\bStopping\x12\x1c.rekindle.v1.StoppingRequest\x1a\x1d.rekindle.v1.StoppingResponse\x12P\n" +
 	"\vAwaitTicket\x12\x1f.rekindle.v1.AwaitTicketRequest\x1a .rekindle.v1.AwaitTicketResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
@@ -1764,7 +2119,7 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_daemon_proto_goTypes = []any{
 	(*ListRequest)(nil),         // 0: rekindle.v1.ListRequest
 	(*ListResponse)(nil),        // 1: rekindle.v1.ListResponse
@@ -1788,10 +2143,15 @@ var file_daemon_proto_goTypes = []any{
 	(*TriggerReport)(nil),       // 19: rekindle.v1.TriggerReport
 	(*RemoveRequest)(nil),       // 20: rekindle.v1.RemoveRequest
 	(*RemoveResponse)(nil),      // 21: rekindle.v1.RemoveResponse
-	(*StoppingRequest)(nil),     // 22: rekindle.v1.StoppingRequest
-	(*StoppingResponse)(nil),    // 23: rekindle.v1.StoppingResponse
-	(*AwaitTicketRequest)(nil),  // 24: rekindle.v1.AwaitTicketRequest
-	(*AwaitTicketResponse)(nil), // 25: rekindle.v1.AwaitTicketResponse
+	(*LogsRequest)(nil),         // 22: rekindle.v1.LogsRequest
+	(*LogsResponse)(nil),        // 23: rekindle.v1.LogsResponse
+	(*OperationLog)(nil),        // 24: rekindle.v1.OperationLog
+	(*LogRequest)(nil),          // 25: rekindle.v1.LogRequest
+	(*LogResponse)(nil),         // 26: rekindle.v1.LogResponse
+	(*StoppingRequest)(nil),     // 27: rekindle.v1.StoppingRequest
+	(*StoppingResponse)(nil),    // 28: rekindle.v1.StoppingResponse
+	(*AwaitTicketRequest)(nil),  // 29: rekindle.v1.AwaitTicketRequest
+	(*AwaitTicketResponse)(nil), // 30: rekindle.v1.AwaitTicketResponse
 }
 var file_daemon_proto_depIdxs = []int32{
 	2,  // 0: rekindle.v1.ListResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
@@ -1808,27 +2168,32 @@ var file_daemon_proto_depIdxs = []int32{
 	12, // 11: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
 	13, // 12: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
 	16, // 13: rekindle.v1.TriggerReport.last:type_name -> rekindle.v1.Decision
-	0,  // 14: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
-	3,  // 15: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
-	5,  // 16: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
-	7,  // 17: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
-	20, // 18: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
-	10, // 19: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
-	22, // 20: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
-	24, // 21: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
-	1,  // 22: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
-	4,  // 23: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
-	6,  // 24: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
-	8,  // 25: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
-	21, // 26: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
-	11, // 27: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
-	23, // 28: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
-	25, // 29: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
-	22, // [22:30] is the sub-list for method output_type
-	14, // [14:22] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	24, // 14: rekindle.v1.LogsResponse.logs:type_name -> rekindle.v1.OperationLog
+	0,  // 15: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
+	3,  // 16: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
+	5,  // 17: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
+	7,  // 18: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
+	20, // 19: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
+	10, // 20: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
+	22, // 21: rekindle.v1.Rekindle.Logs:input_type -> rekindle.v1.LogsRequest
+	25, // 22: rekindle.v1.Rekindle.Log:input_type -> rekindle.v1.LogRequest
+	27, // 23: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
+	29, // 24: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
+	1,  // 25: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
+	4,  // 26: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
+	6,  // 27: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
+	8,  // 28: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
+	21, // 29: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
+	11, // 30: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
+	23, // 31: rekindle.v1.Rekindle.Logs:output_type -> rekindle.v1.LogsResponse
+	26, // 32: rekindle.v1.Rekindle.Log:output_type -> rekindle.v1.LogResponse
+	28, // 33: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
+	30, // 34: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
+	25, // [25:35] is the sub-list for method output_type
+	15, // [15:25] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_daemon_proto_init() }
@@ -1842,7 +2207,7 @@ func file_daemon_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

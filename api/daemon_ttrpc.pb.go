@@ -14,6 +14,8 @@ type RekindleService interface {
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
 	Preflight(context.Context, *PreflightRequest) (*PreflightResponse, error)
+	Logs(context.Context, *LogsRequest) (*LogsResponse, error)
+	Log(context.Context, *LogRequest) (*LogResponse, error)
 }
 
 func RegisterRekindleService(srv *ttrpc.Server, svc RekindleService) {
@@ -60,6 +62,20 @@ func RegisterRekindleService(srv *ttrpc.Server, svc RekindleService) {
 					return nil, err
 				}
 				return svc.Preflight(ctx, &req)
+			},
+			"Logs": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req LogsRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Logs(ctx, &req)
+			},
+			"Log": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req LogRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Log(ctx, &req)
 			},
 		},
 	})
@@ -118,6 +134,22 @@ func (c *rekindleClient) Remove(ctx context.Context, req *RemoveRequest) (*Remov
 func (c *rekindleClient) Preflight(ctx context.Context, req *PreflightRequest) (*PreflightResponse, error) {
 	var resp PreflightResponse
 	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Preflight", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Logs(ctx context.Context, req *LogsRequest) (*LogsResponse, error) {
+	var resp LogsResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Logs", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Log(ctx context.Context, req *LogRequest) (*LogResponse, error) {
+	var resp LogResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Log", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

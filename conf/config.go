@@ -134,6 +134,9 @@ type Limits struct {
 	// MaxRestores is how often one checkpoint may be restored without the
 	// container settling, before an older one or a cold start takes its place.
 	MaxRestores int `toml:"max_restores" example:"3"`
+	// LogsKept is of how many operations of one container the logs of CRIU and
+	// runc are kept.
+	LogsKept int `toml:"logs_kept" example:"10"`
 }
 
 // CRIU holds the options of CRIU that depend on the node's workloads.
@@ -171,6 +174,7 @@ func Default() Config {
 			Settle:          Seconds(30),
 			FaultMargin:     Seconds(30),
 			MaxRestores:     2,
+			LogsKept:        5,
 		},
 		CRIU: CRIU{GhostLimit: 512 * MiB},
 	}

@@ -26,6 +26,7 @@ const (
 	maxSuccession  = 20 * time.Second // a start is held up that long for nothing when a pod is added
 	maxSettle      = time.Hour
 	maxRestores    = 100
+	maxLogsKept    = 50
 	minMinFree     = 16 * MiB // room for manifests and marks of what is already there
 	maxMinFree     = 1024 * TiB
 	maxMaxAge      = 10 * 365 * 24 * time.Hour
@@ -184,6 +185,7 @@ func (c *checker) limits(l Limits) {
 	c.duration("limits.settle", l.Settle, time.Second, maxSettle)
 	c.duration("limits.fault_margin", l.FaultMargin, 0, maxSettle)
 	c.number("limits.max_restores", l.MaxRestores, maxRestores)
+	c.number("limits.logs_kept", l.LogsKept, maxLogsKept)
 }
 
 func (c *checker) absolute(key, path string) {

@@ -3,6 +3,7 @@ package criu
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,8 @@ const (
 	DumpLog = "dump.log"
 	// RestoreLog is the log of a restore, in its work directory.
 	RestoreLog = "restore.log"
+	// RuncLog is what runc said of a dump or restore that failed, beside CRIU's log.
+	RuncLog = "runc.log"
 )
 
 // Runtime is the runc that owns a container, as containerd drives it.
@@ -53,7 +56,18 @@ func Dump(ctx context.Context, start Starter, r Runtime, id, dir string) error {
 		err = complete(filepath.Join(dir, ImagesDir))
 	}
 	if err != nil {
-		return explain("dump", id, log, stderr.String(), err)
+		return errors.Join(explain("dump", id, log, stderr.String(), err), keepSaid(dir, stderr.Bytes()))
+	}
+	return nil
+}
+
+// keepSaid writes down what runc said of a failure.
+func keepSaid(dir string, said []byte) error {
+	if len(said) == 0 {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(dir, RuncLog), said, 0o600); err != nil {
+		return fmt.Errorf("keep what runc said: %w", err)
 	}
 	return nil
 }

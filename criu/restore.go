@@ -77,7 +77,8 @@ func Restore(ctx context.Context, runc string, call Call, images, work, config s
 	if err == nil {
 		return nil
 	}
-	failed := explain("restore", call.ID, log, runcError(call.Log), err)
+	said := runcError(call.Log)
+	failed := errors.Join(explain("restore", call.ID, log, said, err), keepSaid(work, []byte(said)))
 	runtime := Runtime{Binary: runc, Root: call.Root, SystemdCgroup: slices.Contains(call.Global, "--systemd-cgroup")}
 	return errors.Join(failed, Discard(context.WithoutCancel(ctx), StartPlainly, runtime, call.ID))
 }

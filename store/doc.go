@@ -12,6 +12,8 @@
 //     how its restores went. They lie beside the checkpoints, not in them.
 //   - Quarantine holds checkpoints that are never selected again, for a person
 //     to look at; trash holds those on their way out.
+//   - A log is what was written in one dump or restore. It has an id of its own,
+//     and stays when the checkpoint and the container are gone.
 //
 // What holds at every moment, whatever is killed or pulled: a checkpoint that
 // can be listed was complete and synced to disk before it got its name, and an

@@ -29,3 +29,10 @@ func Seal(m Manifest) (_ []byte, err error) {
 	}
 	return m.Encode()
 }
+
+// SetMaxLogBytes bounds the logs of the stores in a test.
+func SetMaxLogBytes(t interface{ Cleanup(func()) }, n int64) {
+	before := maxLogBytes
+	maxLogBytes = n
+	t.Cleanup(func() { maxLogBytes = before })
+}

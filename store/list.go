@@ -98,13 +98,13 @@ func (s *Store) Get(id string) (Checkpoint, error) {
 // Find returns the one checkpoint whose id starts with prefix, in upper or
 // lower case: [ErrAmbiguous] if there are several.
 func (s *Store) Find(prefix string) (Checkpoint, error) {
-	prefix = strings.ToUpper(prefix)
-	if prefix == "" || len(prefix) > 26 || strings.Trim(prefix, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" {
-		return Checkpoint{}, &Error{Op: "find checkpoint", Err: fmt.Errorf("%.40q: %w", prefix, ErrBadID)}
+	prefix, err := checkPrefix(prefix)
+	if err != nil {
+		return Checkpoint{}, &Error{Op: "find checkpoint", Err: err}
 	}
 	var found []Lineage
 	var id string
-	err := s.lineages(func(l Lineage) error {
+	err = s.lineages(func(l Lineage) error {
 		ids, err := s.subdirs(l.path(), func(n string) bool { return strings.HasPrefix(n, prefix) && validID(n) })
 		for _, id = range ids {
 			found = append(found, l)
@@ -120,6 +120,50 @@ func (s *Store) Find(prefix string) (Checkpoint, error) {
 		return Checkpoint{}, &Error{Op: "find checkpoint", ID: prefix, Err: ErrAmbiguous, Hint: fmt.Sprintf("%d ids start with it; give more characters", len(found))}
 	}
 	return s.load(found[0], id)
+}
+
+// checkPrefix returns the beginning of an id as ids are written.
+func checkPrefix(prefix string) (string, error) {
+	prefix = strings.ToUpper(prefix)
+	if prefix == "" || len(prefix) > 26 || strings.Trim(prefix, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" {
+		return "", fmt.Errorf("%.40q: %w", prefix, ErrBadID)
+	}
+	return prefix, nil
+}
+
+// IDs returns the ids that start with prefix, in upper or lower case, of the
+// checkpoints that are there, those in quarantine included.
+func (s *Store) IDs(prefix string) ([]string, error) {
+	prefix, err := checkPrefix(prefix)
+	if err != nil {
+		return nil, &Error{Op: "find checkpoint", Err: err}
+	}
+	ok := func(n string) bool { return strings.HasPrefix(n, prefix) && validID(n) }
+	ids, err := s.subdirs(quarantineDir, ok)
+	if err != nil {
+		return nil, fmt.Errorf("list quarantine: %w", err)
+	}
+	err = s.lineages(func(l Lineage) error {
+		more, err := s.subdirs(l.path(), ok)
+		ids = append(ids, more...)
+		return err
+	})
+	return ids, err
+}
+
+// Whereabouts returns the directory of a checkpoint, which may be in quarantine.
+func (s *Store) Whereabouts(id string) (string, error) {
+	if _, err := parseID(id); err != nil {
+		return "", &Error{Op: "find checkpoint", Err: err}
+	}
+	if info, err := s.root.Lstat(path.Join(quarantineDir, id)); err == nil && info.IsDir() {
+		return filepath.Join(s.path, quarantineDir, id), nil
+	}
+	l, err := s.locate(id)
+	if err != nil {
+		return "", &Error{Op: "find checkpoint", ID: id, Err: err}
+	}
+	return filepath.Join(s.path, l.path(), id), nil
 }
 
 func newestFirst(list []Checkpoint) {

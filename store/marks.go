@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strings"
 	"time"
 )
 
@@ -89,9 +88,9 @@ func (s *Store) Update(id string, fn func(*Marks) error) error {
 func (m *Marks) bound() {
 	m.Failures = m.Failures[max(len(m.Failures)-maxFailures, 0):]
 	for i := range m.Failures {
-		m.Failures[i].Reason = strings.ToValidUTF8(clip(m.Failures[i].Reason, maxReason), "?")
+		m.Failures[i].Reason = clip(m.Failures[i].Reason)
 	}
-	m.ClaimedBy = strings.ToValidUTF8(clip(m.ClaimedBy, maxReason), "?")
+	m.ClaimedBy = clip(m.ClaimedBy)
 	m.Attempts = max(m.Attempts, 0)
 }
 

@@ -24,10 +24,14 @@ func (s *Store) recover() error {
 	if err := s.sweep(quarantineDir, func(name string) bool { return !strings.HasSuffix(name, tempExt) }); err != nil {
 		return err
 	}
-	return s.sweep(marksDir, func(name string) bool {
+	err = s.sweep(marksDir, func(name string) bool {
 		id, isMarks := strings.CutSuffix(name, marksExt)
 		return isMarks && ids[id]
 	})
+	if err != nil {
+		return err
+	}
+	return s.recoverLogs()
 }
 
 // findNewest returns the ids of all checkpoints and sets s.last to the newest

@@ -95,7 +95,7 @@ func (s *Store) Quarantine(id, reason string) error {
 	if err != nil {
 		return &Error{Op: "quarantine", ID: id, Err: err}
 	}
-	reason = strings.ToValidUTF8(clip(reason, maxReason), "?") + "\n"
+	reason = clip(reason) + "\n"
 	err = errors.Join(
 		s.writeFile(path.Join(quarantineDir, id+reasonExt), []byte(reason)),
 		s.dropMarks(id),
@@ -127,5 +127,5 @@ func (s *Store) boundQuarantine() error {
 	return nil
 }
 
-// clip cuts text to at most n bytes.
-func clip(text string, n int) string { return text[:min(len(text), n)] }
+// clip cuts a reason to what is kept of one.
+func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxReason)], "?") }

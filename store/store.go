@@ -33,6 +33,8 @@ type Store struct {
 	reserved int64     // bytes that open stagings have asked for
 
 	marksMu sync.Mutex // guards marks/; never taken before mu is released
+
+	logs oplog
 }
 
 // Option changes how a store is opened.
@@ -81,7 +83,7 @@ func Open(dir string, opts ...Option) (_ *Store, err error) {
 	if err = s.checkFormat(); err != nil {
 		return nil, err
 	}
-	for _, d := range []string{checkpointsDir, stagingDir, trashDir, quarantineDir, marksDir} {
+	for _, d := range []string{checkpointsDir, stagingDir, trashDir, quarantineDir, marksDir, logsDir} {
 		if err = s.root.Mkdir(d, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make store: %w", err)
 		}

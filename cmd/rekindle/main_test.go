@@ -114,6 +114,24 @@ func (fakeDaemon) Preflight(_ context.Context, r *api.PreflightRequest) (*api.Pr
 	return &api.PreflightResponse{Containers: []*api.ContainerPreflight{c}}, nil
 }
 
+func (fakeDaemon) Logs(_ context.Context, r *api.LogsRequest) (*api.LogsResponse, error) {
+	if r.Checkpoint != idA && r.Pod != "redis-0" {
+		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound, "no logs are kept")
+	}
+	at := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC).UnixNano()
+	return &api.LogsResponse{Logs: []*api.OperationLog{
+		{Id: idB, TimeNs: at, Namespace: "shop", Pod: "redis-0", Container: "redis", Action: "restore", Outcome: "failed", Reason: "started cold\ninstead", Checkpoint: idA},
+		{Id: idA, Action: "checkpoint", Outcome: "taken", Checkpoint: idA, Reason: "kept with the checkpoint"},
+	}}, nil
+}
+
+func (fakeDaemon) Log(_ context.Context, r *api.LogRequest) (*api.LogResponse, error) {
+	if r.Id == idB {
+		return &api.LogResponse{Text: []byte("==> restore.log\n(00.1) Error (criu/x.c:1): \x1b[2J\tfile\n")}, nil
+	}
+	return &api.LogResponse{Text: []byte("==> dump.log\nDumping finished successfully\n")}, nil
+}
+
 func (fakeDaemon) Remove(_ context.Context, r *api.RemoveRequest) (*api.RemoveResponse, error) {
 	switch r.Id {
 	case idA:
@@ -200,6 +218,14 @@ func TestCommands(t *testing.T) {
 		"PreflightBlocker":      {"preflight shop/rings/redis", exitFailed, []string{"blocker", "io_uring is in use"}, "1 found that keep"},
 		"PreflightUnknown":      {"preflight shop/other", exitNotFound, nil, "no running managed container"},
 		"PreflightNoPod":        {"preflight redis-0", exitUsage, nil, "NAMESPACE/POD[/CONTAINER]"},
+		"Logs": {"logs shop/redis-0/redis", 0, []string{
+			"2026-03-14T09:26:53Z shop/redis-0/redis restore failed " + idA + ": started cold; instead\n==> restore.log\n(00.1) Error (criu/x.c:1): ?[2J\tfile\n\n",
+			"1970-01-01T00:00:00Z checkpoint taken " + idA + ": kept with the checkpoint\n==> dump.log\nDumping finished",
+		}, ""},
+		"LogsOfCheckpoint":      {"logs " + idA + " --list", 0, []string{"TIME ", "OUTCOME", "2026-03-14T09:26:53Z", "failed"}, ""},
+		"LogsUnknown":           {"logs shop/other", exitNotFound, nil, "no logs are kept"},
+		"LogsBadID":             {"logs ILO", exitUsage, nil, "is not a checkpoint id"},
+		"LogsBadPod":            {"logs shop/../x", exitUsage, nil, "cannot be the name of a pod"},
 		"Remove":                {"remove " + idA, 0, []string{"removed " + idA}, ""},
 		"RemoveGoesOn":          {"remove 01ZZ " + idA, exitNotFound, []string{"removed " + idA}, "no such checkpoint"},
 		"RemoveBusy":            {"remove " + idB, exitFailed, nil, "being restored"},
