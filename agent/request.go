@@ -25,9 +25,15 @@ const requestFile = "request"
 // are now. changed says that the value has just been seen to change: a pod
 // without a managed container is then told so.
 //
-// Calls for one pod must not overlap. Asked returns when the checkpoints are
-// made or refused; the outcomes are decisions.
+// Calls for one pod must not overlap. Asked waits until the runtime has told
+// which containers live, and returns when the checkpoints are made or refused;
+// the outcomes are decisions.
 func (a *Agent) Asked(ctx context.Context, namespace, pod, uid string, annotations map[string]string, changed bool) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-a.synchronized:
+	}
 	known := false
 	for _, t := range a.ofPod(namespace, pod) {
 		if t.PodUID != uid {

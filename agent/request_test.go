@@ -22,6 +22,7 @@ func newAsking(t *testing.T) *asking {
 	cfg.Bounds.IntervalMin = conf.Duration{}
 	w.agent.Reload(cfg)
 	w.agent.Observe(w)
+	w.agent.once.Do(func() { close(w.agent.synchronized) })
 	return w
 }
 
@@ -108,6 +109,29 @@ func TestRequestsAreBounded(t *testing.T) {
 	w.wantsAsked(c, "two", 0)
 	if len(w.decisions) != 0 {
 		t.Errorf("the same value was refused twice: %+v", w.decisions)
+	}
+}
+
+// A daemon that has just started hears of pods before it knows their containers.
+func TestRequestsWaitForTheRuntime(t *testing.T) {
+	w := newWorld(t)
+	o := &observed{}
+	w.agent.Observe(o)
+	asked := make(chan struct{})
+	go func() {
+		w.agent.Asked(context.Background(), "default", "pod", "", map[string]string{"rekindle.dev/request": "one"}, true)
+		close(asked)
+	}()
+	select {
+	case <-asked:
+		t.Fatal("answered before it could be known whom")
+	case <-time.After(50 * time.Millisecond):
+	}
+	w.container("pod", "s1", nil).begin(1, func() {})
+	w.agent.once.Do(func() { close(w.agent.synchronized) })
+	<-asked
+	if len(o.decisions) != 1 || o.decisions[0].Outcome != Failed {
+		t.Errorf("decisions %+v, want one attempt", o.decisions)
 	}
 }
 
