@@ -15,16 +15,20 @@ import (
 // FuzzLineageOf gives a pod any names and labels: it has an identity within its
 // own namespace, of its own name or of its template's, or none at all.
 func FuzzLineageOf(f *testing.F) {
-	f.Add("shop", "redis-0", "redis", "", "")
-	f.Add("shop", "web-66d5c8c44b-x7k2p", "app", "pod-template-hash", "66d5c8c44b")
-	f.Add("shop", "intruder", "app", "pod-template-hash", "66d5c8c44b")
-	f.Add("shop", "web-x-y", "app", "pod-template-hash", "../..")
-	f.Add("shop", "a-b-c-b-zzzz", "app", "pod-template-hash", "b")
-	f.Add("..", "a/b", "\x00", "pod-template-hash", "")
-	f.Add("shop", "template.web-66d5c8c44b", "app", "", "")
-	f.Add("shop", strings.Repeat("a", 253), "app", "", "")
-	f.Fuzz(func(t *testing.T, namespace, pod, name, label, value string) {
-		facts := Facts{Namespace: namespace, Pod: pod, Name: name, Labels: map[string]string{label: value}}
+	const hash, job, uid, index = "pod-template-hash", jobNameLabel, jobUIDLabel, jobIndexLabel
+	for _, pod := range []string{
+		"redis-0", "web-66d5c8c44b-x7k2p", "intruder", "web-x-y", "a-b-c-b-zzzz", "a/b", "template.web-66d5c8c44b", "sum-x7k2p",
+		"sum-0-x7k2p", "sum.u1", strings.Repeat("a", 253),
+	} {
+		f.Add("shop", pod, "app", "", "", "", "", "")
+		f.Add("shop", pod, "app", hash, "66d5c8c44b", "", "", "")
+		f.Add("shop", pod, "app", hash, "b", job, "../..", "0")
+		f.Add("shop", pod, "app", job, "sum", uid, "u1", "")
+		f.Add("..", pod, "\x00", job, "sum", uid, "..", "0")
+	}
+	f.Fuzz(func(t *testing.T, namespace, pod, name, label1, value1, label2, value2, number string) {
+		labels := map[string]string{label1: value1, label2: value2, index: number}
+		facts := Facts{Namespace: namespace, Pod: pod, Name: name, Labels: labels}
 		l, err := lineageOf(facts)
 		if err != nil {
 			if !errors.Is(err, errNoIdentity) || !l.IsZero() {
@@ -36,19 +40,22 @@ func FuzzLineageOf(f *testing.F) {
 			t.Fatalf("%q/%q/%q has the lineage %s", namespace, pod, name, l)
 		}
 		kind, workload, _ := strings.Cut(l.Workload, ".")
+		owner, found := "", false
 		switch kind {
 		case kindPod:
 			if workload != pod || shared(l) {
 				t.Fatalf("pod %q has the lineage %s", pod, l)
 			}
+			return
 		case kindTemplate:
-			hash := facts.Labels["pod-template-hash"]
-			owner, found := strings.CutSuffix(workload, "-"+hash)
-			if hash == "" || !found || owner == "" || !strings.HasPrefix(pod, workload+"-") || !shared(l) {
-				t.Fatalf("pod %q with hash %q has the lineage %s", pod, hash, l)
-			}
-		default:
-			t.Fatalf("lineage %s is of no known kind", l)
+			owner, found = strings.CutSuffix(workload, "-"+labels[hash])
+			found = found && labels[hash] != "" && owner != "" && strings.HasPrefix(pod, workload+"-")
+		case kindJob:
+			owner, found = strings.CutSuffix(workload, "."+labels[uid])
+			found = found && labels[uid] != "" && owner != "" && strings.HasPrefix(owner, labels[job]) && strings.HasPrefix(pod, owner+"-")
+		}
+		if !found || !shared(l) {
+			t.Fatalf("pod %q with labels %q has the lineage %s", pod, labels, l)
 		}
 	})
 }

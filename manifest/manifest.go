@@ -213,9 +213,12 @@ func (s *Set) take(o object, p Pod) error {
 	return nil
 }
 
+// generated stands for what Kubernetes appends to a name; no name has it.
+const generated = "*"
+
 func (o object) name() string {
 	if o.Metadata.Name == "" && o.Metadata.GenerateName != "" {
-		return o.Metadata.GenerateName + "*"
+		return o.Metadata.GenerateName + generated
 	}
 	return o.Metadata.Name
 }

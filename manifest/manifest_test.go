@@ -50,6 +50,11 @@ func TestReadKinds(t *testing.T) {
 		if !v.Managed || v.Missed {
 			t.Errorf("%s is not managed: %s", name, v.Why)
 		}
+		// Whose pods get generated names has no successors, but for Deployments and Jobs.
+		want := map[string]string{"DaemonSet": "kind", "ReplicaSet": "kind"}[v.Kind]
+		if got := fields(t, v); got != want {
+			t.Errorf("%s %s has notes on %q, want %q", v.Kind, name, got, want)
+		}
 	}
 }
 

@@ -86,6 +86,18 @@ func devices(c container) []string {
 	return out
 }
 
+// renamed tells whether pods get a name by which a successor is not known: it is
+// generated, and the pod is neither of a Deployment nor of a Job.
+func (p Pod) renamed() bool {
+	switch p.Kind {
+	case "DaemonSet", "ReplicaSet", "ReplicationController":
+		return true
+	case "Pod":
+		return strings.HasSuffix(p.Name, generated)
+	}
+	return false
+}
+
 const (
 	defaultGrace = 30 * time.Second
 	leastGrace   = 2 * time.Second // the kubelet gives no less to a signal
@@ -104,6 +116,10 @@ func (p Pod) life(pol policy.Policy, cfg conf.Config) []Note {
 			conf.Duration{Duration: grace}, cfg.Limits.StopBudget)})
 	} else if pol.Has(policy.Stop) && budget == 0 {
 		out = append(out, Note{Field: "rekindle.dev/on", Text: "no checkpoint is made at a stop, for limits.stop_budget is 0s"})
+	}
+	if p.renamed() && pol.Restore != policy.RestoreFault && pol.Restore != policy.RestoreNever {
+		out = append(out, Note{Field: "kind", Text: "a pod that takes the place of another has another name here, by which it is not known: " +
+			"it gets none of its checkpoints, and only a restart in the same pod is restored"})
 	}
 	if p.spec.RestartPolicy == "Never" && pol.Restore == policy.RestoreFault {
 		out = append(out, Note{Field: "spec.restartPolicy", Text: "nothing is ever restored: with Never there is no restart in the same pod, and rekindle.dev/restore is fault"})

@@ -67,6 +67,7 @@ func bounded(low, middle, high int64, keep, most int) conf.Config {
 	b.IntervalMin = span(low, int64(time.Second), int64(720*time.Hour))
 	b.IntervalMax = span(high, int64(b.IntervalMin.Duration), int64(720*time.Hour))
 	d.Interval = span(middle, int64(b.IntervalMin.Duration), int64(b.IntervalMax.Duration))
+	b.ReadyMax = span(middle, int64(time.Second), int64(24*time.Hour))
 	b.KeepMax = min(max(most, 1), 1000)
 	d.Keep = min(max(keep, 1), b.KeepMax)
 	return cfg

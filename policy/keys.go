@@ -75,7 +75,7 @@ var keys = []Key{
 			"`clone`: as `auto`, and where that leaves a cold start, from what a pod of the same template was when it became ready.",
 	},
 	{
-		Name: KeyReady, Type: "condition", Default: Condition{Kind: After, After: defaultAfter}.String(),
+		Name: KeyReady, Type: "condition", Default: Condition{Kind: After, After: defaultAfter}.String() + ", or bounds.ready_max if that is less",
 		Bounds:  fmt.Sprintf("after=DURATION up to bounds.ready_max, log=TEXT of at most %d bytes, port=1 to 65535, file", maxText),
 		Example: "log=Started in",
 		Meaning: "When the container is ready, for the trigger of that name. `after`: that long after its creation. `log`: when it has logged a line with that text. " +

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"github.com/rekindle-dev/rekindle/conf"
 	"github.com/rekindle-dev/rekindle/policy"
 )
+
+var configKey = regexp.MustCompile(`^[a-z]+\.[a-z_]+$`)
 
 // What the reference says of a key is what Resolve does with it.
 func TestKeysAreAsDescribed(t *testing.T) {
@@ -46,7 +49,7 @@ func TestKeysAreAsDescribed(t *testing.T) {
 			if len(p.Problems) > 0 || !followed {
 				t.Errorf("the example is not followed: %v, from %v", p.Problems, p.Origins[key.Name])
 			}
-			if strings.Contains(key.Default, ".") && key.Name != policy.KeyOn {
+			if configKey.MatchString(key.Default) {
 				if got, want := resolve(key.Name, "").Value(key.Name), limit(t, key.Default); got != want {
 					t.Errorf("without the annotation %s holds, want %s of %s", got, want, key.Default)
 				}

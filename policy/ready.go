@@ -63,7 +63,7 @@ func (c Condition) String() string {
 // must not get another one: with a value that cannot be understood, the trigger
 // never fires.
 func (r *resolver) ready() {
-	r.policy.Ready = Condition{Kind: After, After: defaultAfter}
+	r.policy.Ready = Condition{Kind: After, After: min(defaultAfter, r.cfg.Bounds.ReadyMax.Duration)}
 	sources := r.sources(KeyReady)
 	for _, s := range sources {
 		c, err := parseCondition(s.value)
