@@ -67,10 +67,12 @@ func (a *Agent) settleTicket(t *tracked) (restored bool) {
 func (a *Agent) judge(t *tracked) (restored bool) {
 	var o api.Outcome
 	if err := t.dir.Read(&o); err != nil {
-		a.decide(t.Facts, Decision{
+		d := Decision{
 			Action: ActionRestore, Outcome: Failed, Class: ClassHandler, Checkpoint: t.RestoredFrom,
 			Reason: "the shim left no word about the restore; is the pod's runtime handler rekindle's? " + err.Error(),
-		})
+		}
+		a.decide(t.Facts, d)
+		a.keepLog(t, d, logsIn(t.dir.Work(), criu.RestoreLog))
 		a.unclaim(t)
 		return false
 	}
