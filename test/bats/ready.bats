@@ -28,7 +28,8 @@ teardown_file() {
 # in every way there is.
 warming='[sh, -c, "echo warming up; sleep 3; mkdir -p /tmp; touch /tmp/rekindle-ready; echo Warm after 3 s; n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done"]'
 
-# starter NAME [KEY=VALUE...] makes such a pod and does not wait for it.
+# starter NAME [KEY=VALUE...] makes such a pod and does not wait for it. The
+# variable "with" has more of its container's YAML.
 starter() {
   local name=$1 more
   shift
@@ -41,7 +42,7 @@ spec:
   runtimeClassName: rekindle
   terminationGracePeriodSeconds: 1
   containers:
-    - { name: app, image: "rekindle.test/busybox:lab", imagePullPolicy: Never, command: $warming, ${env-} }
+    - { name: app, image: "rekindle.test/busybox:lab", imagePullPolicy: Never, command: $warming, ${with-} }
 YAML
 }
 
@@ -69,7 +70,7 @@ note_of() { in_pod "$1" cat /.rekindle-restored.json; }
 
 @test "a container is checkpointed once when it is ready: after a time, by a line in its log, by a file, by a port" {
   starter by-time rekindle.dev/ready=after=4s
-  starter by-log 'rekindle.dev/ready=log=Warm after'
+  with='securityContext: { readOnlyRootFilesystem: true }' starter by-log 'rekindle.dev/ready=log=Warm after'
   starter by-file rekindle.dev/ready=file
   workload by-port rekindle.dev/on=ready rekindle.dev/ready=port=8080 -- -delay 2s | apply
   explains by-time "the container is ready (after=4s)"
@@ -85,6 +86,8 @@ note_of() { in_pod "$1" cat /.rekindle-restored.json; }
     # It goes on behind its start, and does not warm up again.
     wait_for 10 counts "$pod"
     [[ $(log_of "$pod") != *arm* ]]
+    # It can tell that it was restored, with a read-only root too.
+    note_of "$pod" | jq -e --arg pod "$pod" --arg id "$start" '.pod == $pod and .checkpoint == $id and .restore == 1'
   done
   # What was restored is not checkpointed as ready again.
   [[ $(starts) == 4 ]]
@@ -179,7 +182,7 @@ everything_of() {
   local start
   start=$(start_of solo)
   gone solo
-  env='env: [{ name: CHANGED, value: "yes" }]' starter solo rekindle.dev/ready=after=1h rekindle.dev/restore=clone
+  with='env: [{ name: CHANGED, value: "yes" }]' starter solo rekindle.dev/ready=after=1h rekindle.dev/restore=clone
   explains solo "the container's spec has changed"
   kubectl create namespace elsewhere >/dev/null
   namespace=elsewhere starter solo rekindle.dev/ready=after=1h rekindle.dev/restore=clone
