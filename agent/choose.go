@@ -50,6 +50,7 @@ func (c choice) worthWaiting() bool {
 func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	previous := a.previous(t)
 	t.Cause = causeOf(previous)
+	t.AfterOOM = ranOut(previous)
 	if reason := noOccasion(t.policy.Restore, previous); reason != "" {
 		return choice{reason: reason, class: ClassNoOccasion}, nil
 	}

@@ -27,6 +27,7 @@ const (
 	ClassEnded       Class = "ended"       // the container ended meanwhile
 	ClassExpired     Class = "expired"     // nobody will use the checkpoint any more
 	ClassHandler     Class = "handler"     // the pod is not on the rekindle runtime handler
+	ClassMemory      Class = "memory"      // too little is left of the memory limit
 	ClassNoneYet     Class = "none-yet"    // there is no checkpoint yet
 	ClassNoOccasion  Class = "no-occasion" // this create is none to restore at
 	ClassPolicy      Class = "policy"      // annotations and config do not allow it
@@ -45,7 +46,7 @@ const (
 
 var classes = []Class{
 	ClassNone, ClassOther, ClassBandwidth, ClassBusy, ClassDamaged, ClassDone, ClassDump, ClassEnded, ClassExpired, ClassHandler,
-	ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassRate, ClassRequest, ClassRestore, ClassSpace, ClassStore,
+	ClassMemory, ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassRate, ClassRequest, ClassRestore, ClassSpace, ClassStore,
 	ClassTimeout, ClassUnchanged, ClassUnmanaged, ClassUnsettled, ClassUnsupported, ClassUnusable,
 }
 

@@ -95,6 +95,13 @@ func (t *tracked) failed(reason string) {
 	t.failure = reason
 }
 
+// failedTimes returns how many dumps have failed in a row.
+func (t *tracked) failedTimes() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failures
+}
+
 // succeeded notes a durable checkpoint, and ends a back-off. used is what
 // [tracked.goingOn] has found.
 func (t *tracked) succeeded(c store.Checkpoint, used time.Duration) {

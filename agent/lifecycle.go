@@ -41,6 +41,9 @@ func (a *Agent) Started(ctx context.Context, id string, pid int) {
 	if t.policy.Has(policy.Ready) && t.RestoredFrom == "" && !t.Warm {
 		a.workers.Go(func() { a.onceReady(watch, t) })
 	}
+	if t.policy.Has(policy.Pressure) {
+		a.workers.Go(func() { a.watchMemory(watch, t) })
+	}
 	log.G(ctx).WithField("container", id).Debug("watching container")
 }
 
@@ -126,6 +129,11 @@ func (a *Agent) awaitSettled(watch context.Context, t *tracked) {
 	t.settled.Store(true)
 	if t.Cloned {
 		t.pardoned.Store(false)
+	}
+	if t.AfterOOM && !t.Cloned {
+		// What fills the memory may be in the checkpoint, and takes longer than
+		// that to fill it again.
+		return
 	}
 	err := a.store.Update(t.RestoredFrom, func(m *store.Marks) error {
 		m.Attempts = 0

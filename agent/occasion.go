@@ -52,6 +52,15 @@ func causeOf(previous *tracked) string {
 	return fmt.Sprintf("after exit code %d", e.Status)
 }
 
+// ranOut tells whether a container ended for want of memory.
+func ranOut(previous *tracked) bool {
+	if previous == nil {
+		return false
+	}
+	e := previous.exit()
+	return e != nil && e.OOM
+}
+
 // preferOlder puts, after a kill within the pod, the checkpoints that are older
 // than the kill by the margin before the newer ones.
 func preferOlder(list []store.Checkpoint, e *api.Exit, margin time.Duration) []store.Checkpoint {

@@ -41,6 +41,8 @@ type tracked struct {
 	Charged bool `json:"charged,omitempty"`
 	// Warm is set when the ready trigger is through with the container.
 	Warm bool `json:"warm,omitempty"`
+	// AfterOOM is set when the container before this one ran out of memory.
+	AfterOOM bool `json:"after_oom,omitempty"`
 	// Cause says in words what the container was created after.
 	Cause string `json:"cause,omitempty"`
 

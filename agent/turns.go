@@ -84,11 +84,12 @@ func (s *skip) Error() string { return s.reason }
 
 // turn waits until a container may be dumped: few at a time on the node, and
 // one at a time of a pod. The node's turn comes first, so that whoever has the
-// pod's needs no more. A stop is urgent: for it there is no later.
+// pod's needs no more. A stop is urgent, and so is want of memory: for them there
+// is no later.
 func (a *Agent) turn(ctx context.Context, t *tracked, trigger policy.Trigger) (release func(), err error) {
-	urgent := trigger == policy.Stop
+	urgent := trigger == policy.Stop || trigger == policy.Pressure
 	asked := time.Now()
-	if !urgent {
+	if trigger != policy.Stop { // which brings a limit of its own
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()

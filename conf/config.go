@@ -131,6 +131,9 @@ type Limits struct {
 	// FaultMargin is how much older than a failed probe's kill a checkpoint
 	// should be: a newer one may hold the hang already.
 	FaultMargin Duration `toml:"fault_margin" example:"\"1m\""`
+	// Pressure is at how many percent of its memory limit a container is
+	// checkpointed by the trigger of that name.
+	Pressure int `toml:"pressure" example:"70"`
 	// MaxRestores is how often one checkpoint may be restored without the
 	// container settling, before an older one or a cold start takes its place.
 	MaxRestores int `toml:"max_restores" example:"3"`
@@ -173,6 +176,7 @@ func Default() Config {
 			SuccessorWait:   Seconds(2),
 			Settle:          Seconds(30),
 			FaultMargin:     Seconds(30),
+			Pressure:        80,
 			MaxRestores:     2,
 			LogsKept:        5,
 		},

@@ -25,6 +25,7 @@ const (
 	maxStopBudget  = 90 * time.Second // the kubelet adds two minutes to the grace period
 	maxSuccession  = 20 * time.Second // a start is held up that long for nothing when a pod is added
 	maxSettle      = time.Hour
+	maxPressure    = 95 // percent; a restore needs memory within the limit too
 	maxRestores    = 100
 	maxLogsKept    = 50
 	minMinFree     = 16 * MiB // room for manifests and marks of what is already there
@@ -184,6 +185,7 @@ func (c *checker) limits(l Limits) {
 	c.duration("limits.successor_wait", l.SuccessorWait, 0, maxSuccession)
 	c.duration("limits.settle", l.Settle, time.Second, maxSettle)
 	c.duration("limits.fault_margin", l.FaultMargin, 0, maxSettle)
+	c.number("limits.pressure", l.Pressure, maxPressure)
 	c.number("limits.max_restores", l.MaxRestores, maxRestores)
 	c.number("limits.logs_kept", l.LogsKept, maxLogsKept)
 }

@@ -56,3 +56,33 @@ func TestReadStat(t *testing.T) {
 		})
 	}
 }
+
+func TestMemoryIn(t *testing.T) {
+	const stat = "anon 7\ninactive_file 100\nactive_file 20\n"
+	tests := map[string]struct {
+		files       map[string]string
+		used, limit int64
+		fails       bool
+	}{
+		"Limited":   {map[string]string{"current": "1000\n", "max": "4000\n", "memory.stat": stat}, 880, 4000, false},
+		"MostCache": {map[string]string{"current": "100\n", "max": "4000\n", "memory.stat": stat}, 0, 4000, false},
+		"Max":       {map[string]string{"current": "1000\n", "max": "max\n", "memory.stat": stat}, 0, 0, false},
+		"Unlimited": {map[string]string{"current": "1000\n", "max": "9223372036854771712\n"}, 0, 0, false},
+		"NoUsage":   {map[string]string{"max": "4000\n", "memory.stat": stat}, 0, 0, true},
+		"Gone":      {nil, 0, 0, true},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, text := range tc.files {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			used, limit, err := memoryIn(dir, "current", "max", "inactive_file", "active_file")
+			if used != tc.used || limit != tc.limit || (err != nil) != tc.fails {
+				t.Errorf("memoryIn=%d, %d, %v, want %d, %d", used, limit, err, tc.used, tc.limit)
+			}
+		})
+	}
+}

@@ -59,3 +59,33 @@ func readStat(path string, names ...string) (int64, error) {
 	}
 	return sum, nil
 }
+
+// unlimited is from where on a memory limit of cgroup version 1 means none.
+const unlimited = 1 << 60
+
+// Memory returns the memory, in bytes, that a process's cgroup uses and cannot
+// give back by dropping cached files, and its limit; 0 when it has none.
+func Memory(pid int) (used, limit int64, err error) {
+	dir, unified, err := cgroupOf(pid, "memory")
+	if err != nil {
+		return 0, 0, err
+	}
+	if unified {
+		return memoryIn(dir, "memory.current", "memory.max", "inactive_file", "active_file")
+	}
+	return memoryIn(dir, "memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file", "total_active_file")
+}
+
+func memoryIn(dir, usage, bound string, cached ...string) (used, limit int64, err error) {
+	if data, rerr := os.ReadFile(filepath.Join(dir, bound)); rerr == nil && strings.TrimSpace(string(data)) == "max" {
+		return 0, 0, nil
+	}
+	if limit, err = readNumber(filepath.Join(dir, bound)); err != nil || limit >= unlimited {
+		return 0, 0, err
+	}
+	if used, err = readNumber(filepath.Join(dir, usage)); err != nil {
+		return 0, 0, err
+	}
+	files, err := readStat(filepath.Join(dir, "memory.stat"), cached...)
+	return max(0, used-files), limit, err
+}

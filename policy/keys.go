@@ -52,7 +52,8 @@ var keys = []Key{
 	{
 		Name: KeyOn, Type: "list of triggers", Default: "the pod is left alone",
 		Bounds: "of " + join(knownTriggers), Example: "interval, stop",
-		Meaning: "Opts in, and lists the triggers. `interval`: periodically. `stop`: when the container is told to stop (deletion, drain), " +
+		Meaning: "Opts in, and lists the triggers. `interval`: periodically. `pressure`: when its memory comes close to its limit, " +
+			"once in an interval at most. `stop`: when the container is told to stop (deletion, drain), " +
 			"before its signal arrives. `request`: by `rekindle checkpoint` or the annotation `rekindle.dev/request`; it is always in. " +
 			"`ready`: once, when a container that started cold is ready. " +
 			"`idle` is a known word that does nothing yet.",

@@ -20,11 +20,12 @@ const (
 	Stop     Trigger = "stop"
 	Ready    Trigger = "ready"
 	Request  Trigger = "request"
+	Pressure Trigger = "pressure"
 )
 
 var (
-	knownTriggers     = []Trigger{Idle, Interval, Stop, Ready, Request}
-	supportedTriggers = []Trigger{Interval, Stop, Ready, Request}
+	knownTriggers     = []Trigger{Idle, Interval, Pressure, Stop, Ready, Request}
+	supportedTriggers = []Trigger{Interval, Pressure, Stop, Ready, Request}
 )
 
 // Triggers returns all triggers, those this version does not act on too.
