@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -113,7 +114,7 @@ func FuzzFingerprint(f *testing.F) {
 			t.Fatal("the same shape has two fingerprints")
 		}
 		same := a.Fingerprint() == b.Fingerprint()
-		if want := strings.Join(counted(a), "\n") == strings.Join(counted(b), "\n"); same != want {
+		if want := slices.Equal(counted(a), counted(b)); same != want {
 			t.Fatalf("same fingerprint: %v, want %v, for %q and %q without %q", same, want, one, other, volatile)
 		}
 	})
@@ -130,4 +131,31 @@ func counted(s Shape) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// FuzzLogSearch feeds a log in pieces of any size: a text is found exactly when
+// it stands in the message of a complete line.
+func FuzzLogSearch(f *testing.F) {
+	f.Add([]byte("2026-01-01T00:00:00Z stdout F Started in 3 s\n"), []byte("Started in"), 7)
+	f.Add([]byte("2026-01-01T00:00:00Z stdout P Star\n2026-01-01T00:00:00Z stdout F ted\n"), []byte("Started"), 1)
+	f.Add([]byte("a stdout F no end yet: Started"), []byte("Started"), 100)
+	f.Add([]byte("\n\n  \nx y z \x00w\n"), []byte("\x00"), 0)
+	f.Fuzz(func(t *testing.T, log, text []byte, size int) {
+		if len(text) == 0 || len(log) >= maxLogLine {
+			return // no such policy; too long a line is looked at in parts
+		}
+		lines := bytes.Split(log, []byte("\n"))
+		want := slices.ContainsFunc(lines[:len(lines)-1], func(line []byte) bool {
+			fields := bytes.SplitN(line, []byte(" "), 4)
+			return len(fields) == 4 && bytes.Contains(fields[3], text)
+		})
+		s := logSearch{text: text}
+		found := false
+		for part := range slices.Chunk(log, min(max(size, 1), maxLogLine)) {
+			found = s.feed(part) || found
+		}
+		if found != want {
+			t.Fatalf("found=%v, want %v, for %q in %q by %d bytes", found, want, text, log, size)
+		}
+	})
 }

@@ -40,3 +40,14 @@ func Kinds() []string {
 	}
 	return list
 }
+
+// Known returns what a preflight would say of a kind, without an example; the
+// zero value when there is no such kind.
+func Known(kind string) Finding {
+	for _, k := range kinds {
+		if k.Kind == kind {
+			return k
+		}
+	}
+	return Finding{}
+}

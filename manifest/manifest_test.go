@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rekindle-dev/rekindle/conf"
+	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/manifest"
 	"github.com/rekindle-dev/rekindle/policy"
 )
@@ -146,11 +147,17 @@ func fields(t *testing.T, v manifest.Verdict) string {
 func TestJudgeNotes(t *testing.T) {
 	got := judge(t, "pod.yaml")
 	tests := map[string]string{
-		"app": "volumeMounts[/scratch] volumeMounts[/data] volumeMounts[/run/docker.sock] volumeDevices[/dev/raw] " +
-			"resources.limits[nvidia.com/gpu] livenessProbe.exec spec.terminationGracePeriodSeconds",
+		"app": "volumeMounts[/scratch] volumeMounts[/data] volumeMounts[/run/docker.sock] volumeMounts[/node] volumeDevices[/dev/raw] " +
+			"resources.limits[hugepages-2Mi] resources.limits[nvidia.com/gpu] livenessProbe.exec spec.terminationGracePeriodSeconds",
 		"warm":   "spec.initContainers spec.terminationGracePeriodSeconds",
 		"cache":  "spec.terminationGracePeriodSeconds", // a sidecar, which is none that runs to its end
 		"logger": "",                                   // left out by the annotation
+	}
+	// They are in the words of the preflight.
+	for i, kind := range map[int]string{0: "volume", 1: "volume", 2: "unix", 3: "mount", 4: "device", 5: "hugepages", 6: "device"} {
+		if n := got["worker/app"].Notes[i]; criu.Known(kind).What == "" || !strings.Contains(n.Text, criu.Known(kind).What) {
+			t.Errorf("%+v, want it to be about %s", n, kind)
+		}
 	}
 	for name, want := range tests {
 		if fields := fields(t, got["worker/"+name]); fields != want {

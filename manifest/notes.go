@@ -2,11 +2,13 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/conf"
+	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/policy"
 )
 
@@ -22,10 +24,15 @@ func (p Pod) notes(c container, pol policy.Policy, cfg conf.Config) []Note {
 	}
 	out = append(out, p.volumes(c)...)
 	for _, d := range c.VolumeDevices {
-		out = append(out, device(fmt.Sprintf("volumeDevices[%s]", d.DevicePath)))
+		out = append(out, forecast(fmt.Sprintf("volumeDevices[%s]", d.DevicePath), "device"))
 	}
-	for _, name := range devices(c) {
-		out = append(out, device(fmt.Sprintf("resources.limits[%s]", name)))
+	for _, name := range c.limits() {
+		switch {
+		case strings.HasPrefix(name, "hugepages-"):
+			out = append(out, forecast(fmt.Sprintf("resources.limits[%s]", name), "hugepages"))
+		case extended(name):
+			out = append(out, forecast(fmt.Sprintf("resources.limits[%s]", name), "device"))
+		}
 	}
 	for _, pr := range []struct {
 		field string
@@ -43,8 +50,13 @@ func (p Pod) isInit(c container) bool {
 	return slices.ContainsFunc(p.spec.InitContainers, func(i container) bool { return i.Name == c.Name && i.RestartPolicy != "Always" })
 }
 
-func device(field string) Note {
-	return Note{Field: field, Text: "CRIU refuses a program that has a device open which it does not know"}
+// forecast is what the preflight of a container may come to say, in its words.
+func forecast(field, kind string) Note {
+	k := criu.Known(kind)
+	if k.Severity == criu.Blocker {
+		return Note{Field: field, Text: "no checkpoint while " + k.What + ": " + k.Remedy}
+	}
+	return Note{Field: field, Text: k.What + ": " + k.Remedy}
 }
 
 // volumes tells of what is written outside of the container's own files.
@@ -59,31 +71,30 @@ func (p Pod) volumes(c container) []Note {
 		field := fmt.Sprintf("volumeMounts[%s]", m.MountPath)
 		switch {
 		case v.Socket:
-			out = append(out, Note{Field: field, Text: "CRIU refuses a program that has a unix socket open which reaches outside the container"})
-		case m.ReadOnly || v.readOnly():
-		case v.Source == "emptyDir" || v.Source == "ephemeral":
-			out = append(out, Note{Field: field, Text: "the content is not part of a checkpoint: a restart in the same pod goes on with it as it is then, " +
-				"a successor pod finds it empty, and where a file was open there it starts cold"})
-		default:
-			out = append(out, Note{Field: field, Text: "the content is not part of a checkpoint: a restored container goes on with it as it is then, " +
-				"files included that were written after the checkpoint; where a file that was open has another size, it starts cold"})
+			out = append(out, forecast(field, "unix"))
+			continue
+		case v.Wide:
+			out = append(out, forecast(field, "mount"))
 		}
+		if m.ReadOnly || v.readOnly() {
+			continue
+		}
+		n := forecast(field, "volume")
+		if v.Source == "emptyDir" || v.Source == "ephemeral" {
+			n.Text += "; a successor pod finds this one empty, and where a file was open there it starts cold"
+		}
+		out = append(out, n)
 	}
 	return out
 }
 
-// devices returns the extended resources of a container, which device plugins
-// serve.
-func devices(c container) []string {
-	var out []string
-	for name := range c.Resources.Limits {
-		domain, _, qualified := strings.Cut(name, "/")
-		if qualified && domain != "kubernetes.io" && !strings.HasSuffix(domain, ".kubernetes.io") {
-			out = append(out, name)
-		}
-	}
-	slices.Sort(out)
-	return out
+// limits returns the names of the resources that a container is limited in.
+func (c container) limits() []string { return slices.Sorted(maps.Keys(c.Resources.Limits)) }
+
+// extended tells whether a resource is one that a device plugin serves.
+func extended(name string) bool {
+	domain, _, qualified := strings.Cut(name, "/")
+	return qualified && domain != "kubernetes.io" && !strings.HasSuffix(domain, ".kubernetes.io")
 }
 
 // renamed tells whether pods get a name by which a successor is not known: it is

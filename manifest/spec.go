@@ -1,6 +1,10 @@
 package manifest
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+)
 
 // podSpec is the part of a pod's spec that has a bearing on checkpoints.
 type podSpec struct {
@@ -47,8 +51,9 @@ type volume struct {
 	Name string
 	// Source is the kind of volume, such as "emptyDir".
 	Source string
-	// Socket is set for a hostPath that is a unix socket.
-	Socket bool
+	// Socket is set for a hostPath that is a unix socket, and Wide for one below
+	// which the node has mounts of its own.
+	Socket, Wide bool
 }
 
 // UnmarshalJSON reads a volume.
@@ -69,12 +74,14 @@ func (v *volume) UnmarshalJSON(data []byte) error {
 		}
 		if key == "hostPath" {
 			var path struct {
+				Path string `json:"path"`
 				Type string `json:"type"`
 			}
 			if err := json.Unmarshal(value, &path); err != nil {
 				return err
 			}
 			v.Socket = path.Type == "Socket"
+			v.Wide = slices.Contains([]string{"/", "/run", "/var/run"}, filepath.Clean(path.Path))
 		}
 	}
 	return nil
