@@ -93,13 +93,23 @@ func (a *Agent) admit(ctx context.Context, t *tracked) error {
 	}
 	orders := &api.Orders{Control: a.Config().Sockets.Control}
 	if t.policy.Has(policy.Stop) {
-		orders.StopBudget = a.Config().Limits.StopBudget.Duration
+		orders.StopBudget = a.stopBudget(t)
 	}
 	orders.AwaitTicket = a.assign(ctx, t)
 	if err := t.dir.Write(orders); err != nil {
 		return err
 	}
 	return t.save()
+}
+
+// stopBudget is how long a container's stop may be held back: what the node
+// allows, but no longer than the pod may take to stop.
+func (a *Agent) stopBudget(t *tracked) time.Duration {
+	budget := a.Config().Limits.StopBudget.Duration
+	if t.Grace > 0 {
+		budget = min(budget, t.Grace)
+	}
+	return budget
 }
 
 // assign gives a new container a ticket if there is a checkpoint for it, and

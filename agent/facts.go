@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
@@ -28,6 +29,8 @@ type Facts struct {
 	Image       string `json:"image"`
 	ImageDigest string `json:"image_digest"`
 	Fingerprint string `json:"fingerprint"`
+	// Grace is how long the pod may take to stop; 0 when that is not known.
+	Grace time.Duration `json:"grace_ns,omitempty"`
 	// Refusal says why this container cannot be checkpointed; empty when it can.
 	Refusal string `json:"refusal,omitempty"`
 	// Pid is the host's id of the container's init; 0 until it has started.

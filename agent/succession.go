@@ -146,5 +146,5 @@ func (a *Agent) rivals(t *tracked) []*tracked {
 func (a *Agent) makesLast(t *tracked) bool {
 	var stop api.Stop
 	return t.policy.Has(policy.Stop) && !t.stopOver.Load() && t.running() != 0 &&
-		t.dir.Read(&stop) == nil && time.Since(stop.At) < a.Config().Limits.StopBudget.Duration
+		t.dir.Read(&stop) == nil && time.Since(stop.At) < a.stopBudget(t)
 }

@@ -120,7 +120,8 @@ type Limits struct {
 	RestoreTimeout Duration `toml:"restore_timeout" example:"\"90s\""`
 	// ExecWait is how long a dump waits for an exec session to end.
 	ExecWait Duration `toml:"exec_wait" example:"\"5s\""`
-	// StopBudget is how long a stop signal may be held back for a checkpoint;
+	// StopBudget is how long a stop signal may be held back for a checkpoint, if
+	// the pod's grace period is no shorter;
 	// 0 switches the stop trigger off.
 	StopBudget Duration `toml:"stop_budget" example:"\"20s\""`
 	// SuccessorWait is how long a new pod's container waits for the pod whose

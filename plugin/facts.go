@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/containerd/log"
@@ -11,8 +12,16 @@ import (
 	"github.com/rekindle-dev/rekindle/agent"
 )
 
-// imageNameAnnotation is where containerd notes a container's image reference.
-const imageNameAnnotation = "io.kubernetes.cri.image-name"
+const (
+	// imageNameAnnotation is where containerd notes a container's image reference.
+	imageNameAnnotation = "io.kubernetes.cri.image-name"
+	// graceAnnotation is where the kubelet notes the pod's grace period, in
+	// seconds. It is here only if the runtime handler lets it through.
+	graceAnnotation = "io.kubernetes.pod.terminationGracePeriod"
+)
+
+// leastGrace is what the kubelet gives a container at least.
+const leastGrace = 2 * time.Second
 
 // resolveTimeout bounds the look-up of an image digest; NRI gives two seconds
 // for the whole of a create.
@@ -25,7 +34,17 @@ func facts(pod *api.PodSandbox, c *api.Container) agent.Facts {
 		Namespace: pod.GetNamespace(), Pod: pod.GetName(), PodUID: pod.GetUid(),
 		Labels: pod.GetLabels(), Annotations: pod.GetAnnotations(),
 		Image: c.GetAnnotations()[imageNameAnnotation], Pid: int(c.GetPid()),
+		Grace: grace(c.GetAnnotations()[graceAnnotation]),
 	}
+}
+
+// grace reads a grace period; what is none is not known, which is 0.
+func grace(seconds string) time.Duration {
+	n, err := strconv.ParseUint(seconds, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return max(leastGrace, time.Duration(n)*time.Second)
 }
 
 // complete adds what is needed of a managed container: its image's digest, its

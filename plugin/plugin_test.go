@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/nri/pkg/api"
 	"github.com/prometheus/client_golang/prometheus"
@@ -120,6 +121,16 @@ func TestRefusal(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestGrace(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"30": 30 * time.Second, "0": leastGrace, "1": leastGrace, "": 0, "-1": 0, "soon": 0, "99999999999": 0,
+	} {
+		if got := grace(value); got != want {
+			t.Errorf("grace(%q)=%s, want %s", value, got, want)
+		}
 	}
 }
 

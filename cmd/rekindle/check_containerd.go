@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -48,7 +49,11 @@ type runtimeHandler struct {
 	Options struct {
 		SystemdCgroup bool `toml:"SystemdCgroup"`
 	} `toml:"options"`
+	Annotations []string `toml:"container_annotations"`
 }
+
+// graceAnnotation is the kubelet's note of a pod's grace period.
+const graceAnnotation = "io.kubernetes.pod.terminationGracePeriod"
 
 // checkContainerd asks the containerd on the PATH for its whole configuration,
 // drop-ins included. The configuration is nil when it cannot be learnt.
@@ -100,6 +105,10 @@ func checkHandler(c *containerdConfig) finding {
 	if d, ok := handlers[c.Plugins.Runtime.Containerd.Default]; ok && d.Options.SystemdCgroup != h.Options.SystemdCgroup {
 		return bad(fmt.Sprintf("options.SystemdCgroup is %t here and %t in the default handler", h.Options.SystemdCgroup, d.Options.SystemdCgroup),
 			"set both alike, and as the kubelet's cgroup driver is")
+	}
+	if !slices.Contains(h.Annotations, graceAnnotation) {
+		return poor("the handler does not let "+graceAnnotation+" through",
+			"add it to container_annotations of the handler: limits.stop_budget is not cut down to a pod's grace period without it")
 	}
 	return good(fmt.Sprintf("%s, SystemdCgroup = %t", handlerName, h.Options.SystemdCgroup))
 }

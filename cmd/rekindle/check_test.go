@@ -40,6 +40,7 @@ func goodNode(t *testing.T) *fakeNode {
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.rekindle]
     runtime_type = 'io.containerd.runc.v2'
     runtime_path = '%[1]s/bin/containerd-shim-rekindle-v2'
+    container_annotations = ['io.kubernetes.pod.terminationGracePeriod']
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.rekindle.options]
       SystemdCgroup = true
 `, dir)
@@ -91,6 +92,7 @@ func TestCheck(t *testing.T) {
 		"OtherType":      {replaceDump("runc.v2'\n    runtime_path", "rekindle.v2'\n    runtime_path"), "runtime handler", "set runtime_type"},
 		"NoPath":         {replaceDump("runtime_path", "ignored"), "runtime handler", "set runtime_path"},
 		"OtherCgroups":   {replaceDump("rekindle.options]\n      SystemdCgroup = true", "rekindle.options]\n      SystemdCgroup = false"), "runtime handler", "false here and true"},
+		"NoGrace":        {replaceDump("container_annotations", "ignored"), "", "cut down to a pod's grace period"},
 		"NoShim":         {func(n *fakeNode) { delete(n.programs, "containerd-shim-rekindle-v2") }, "shim", "not there"},
 		"NoExecutor":     {func(n *fakeNode) { delete(n.programs, "rekindle-runc") }, "shim", "same folder"},
 		"NRIDisabled":    {replaceDump("disable = false", "disable = true"), "nri", "NRI is disabled"},

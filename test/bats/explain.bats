@@ -20,6 +20,9 @@ teardown_file() {
   clean
 }
 
+# A stop is held back no longer than a pod's grace period.
+grace=30
+
 setup() {
   load lab
   load faults

@@ -48,7 +48,7 @@ metadata:
 spec:
   runtimeClassName: ${handler-rekindle}
   automountServiceAccountToken: false
-  terminationGracePeriodSeconds: 2
+  terminationGracePeriodSeconds: ${grace:-2}
   ${pod_more-}
   containers:
     - name: app

@@ -129,7 +129,7 @@ YAML
 
 @test "a stop that comes in the middle of an interval's dump has its own checkpoint, after it" {
   local began
-  counter timed rekindle.dev/on='interval, stop' rekindle.dev/interval=1s
+  grace=30 counter timed rekindle.dev/on='interval, stop' rekindle.dev/interval=1s
   slow_criu
   wait_for 15 called dump
   began=$SECONDS

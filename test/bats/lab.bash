@@ -101,7 +101,8 @@ annotated() {
 
 # pod NAME IMAGE COMMAND [ANNOTATION=VALUE...] starts a pod on the rekindle
 # handler with one container named app, and waits until it is Ready. COMMAND is
-# a list in YAML's flow style. Without annotations the pod is left alone.
+# a list in YAML's flow style. Without annotations the pod is left alone. $grace
+# is its grace period, in seconds.
 pod() {
   local name=$1 image=$2 command=$3
   shift 3
@@ -111,7 +112,7 @@ kind: Pod
 metadata: { name: $name, annotations: $(annotated "$@") }
 spec:
   runtimeClassName: rekindle
-  terminationGracePeriodSeconds: 1
+  terminationGracePeriodSeconds: ${grace:-1}
   containers:
     - { name: app, image: "rekindle.test/$image:lab", imagePullPolicy: Never, command: $command }
 EOF

@@ -3,6 +3,9 @@
 # or evicted, before it gets its stop signal, and the successor goes on from
 # that very moment.
 
+# A stop is held back no longer than a pod's grace period.
+grace=30
+
 setup() {
   load lab
   load faults
@@ -26,7 +29,7 @@ counted_to() { counted "$2" && (($(last "$2") >= $1)); }
 # deleted_with_log POD prints the whole log that a pod has written until its end.
 deleted_with_log() {
   local log=$BATS_TEST_TMPDIR/$1.log
-  kubectl logs -f "$1" >"$log" &
+  timeout 100 kubectl logs -f "$1" >"$log" &
   gone "$1"
   wait $!
   cat "$log"
@@ -50,7 +53,7 @@ deleted_with_log() {
 template() {
   cat <<YAML
 { metadata: { labels: { app: $1 }, annotations: { rekindle.dev/on: stop } },
-  spec: { runtimeClassName: rekindle, terminationGracePeriodSeconds: 2, restartPolicy: ${3:-Always},
+  spec: { runtimeClassName: rekindle, terminationGracePeriodSeconds: $grace, restartPolicy: ${3:-Always},
     containers: [{ name: app, image: "rekindle.test/busybox:lab", imagePullPolicy: Never, command: $2 }] } }
 YAML
 }
@@ -96,7 +99,7 @@ runs() { [[ $(kubectl get pod "$(pod_of "$1")" -o jsonpath='{.status.phase}') =~
 begun() {
   wait_for 30 runs "$1"
   wait_for 30 counted_to 30 "$(pod_of "$1")"
-  kubectl logs -f "$(pod_of "$1")" >"$BATS_TEST_TMPDIR/$1.log" 3>&- &
+  timeout 100 kubectl logs -f "$(pod_of "$1")" >"$BATS_TEST_TMPDIR/$1.log" 3>&- &
 }
 
 # goes_on NAME: the workload's new pod went on with the number after the last
@@ -141,20 +144,44 @@ has_log() { [[ -n $(kubectl logs "$1") ]]; }
   goes_on dep
 }
 
-@test "a dump that outlasts the budget costs the container nothing: it gets its signal and ends as ever" {
-  with_stop_budget 1s
-  pod slow busybox "$polite" rekindle.dev/on=stop
-  counting slow
+# dump_that_hangs stands in for CRIU; hangs_in_dump POD deletes the pod, and
+# returns when the dump before its stop is under way.
+dump_that_hangs() {
   criu_is <<'SH'
 [[ $doing != dump ]] || sleep 30
 exec "$real" "$@"
 SH
+}
+hangs_in_dump() {
+  dump_that_hangs
+  kubectl delete pod "$1" --wait=false >/dev/null
+  wait_for 10 called dump
+}
+
+@test "a dump that outlasts the budget costs the container nothing: it gets its signal and ends as ever" {
+  with_stop_budget 1s
+  pod slow busybox "$polite" rekindle.dev/on=stop
+  counting slow
+  dump_that_hangs
   local log
   log=$(deleted_with_log slow)
 
   [[ $log == *goodbye* ]]
   explains slow "the time for a checkpoint before the stop was over"
   [ -z "$(ls "$LAB_DIR/store/staging")" ]
+  with_stop_budget 10s
+}
+
+@test "a stop is not held back for longer than the pod's grace period" {
+  with_stop_budget 60s
+  grace=2 pod brief busybox "$polite" rekindle.dev/on=stop
+  counting brief
+  dump_that_hangs
+  local log
+  log=$(deleted_with_log brief)
+
+  [[ $log == *goodbye* ]]
+  explains brief "the time for a checkpoint before the stop was over"
   with_stop_budget 10s
 }
 
@@ -183,18 +210,50 @@ SH
   explains failing "checkpoint failed"
 }
 
+@test "when the daemon dies in the middle of the checkpoint, the container gets its signal at once" {
+  with_stop_budget 60s
+  pod orphan busybox "$polite" rekindle.dev/on=stop
+  counting orphan
+  timeout 100 kubectl logs -f orphan >"$BATS_TEST_TMPDIR/log" 3>&- &
+  hangs_in_dump orphan
+
+  in-node lab-service kill rekindled
+  wait_for 20 has goodbye cat "$BATS_TEST_TMPDIR/log"
+  wait_for 20 deleted orphan
+  wait
+
+  in-node lab-service start rekindled
+  wait_for 10 rekindle list
+  wait_for 10 nothing_staged
+  with_stop_budget 10s
+}
+deleted() { [[ -z $(kubectl get pod "$1" --ignore-not-found -o name) ]]; }
+
+@test "a pod that is force-deleted in the middle of its checkpoint ends within its grace period, and nothing is left" {
+  with_stop_budget 60s
+  grace=5 pod pressed busybox "$polite" rekindle.dev/on=stop
+  counting pressed
+  local id pid
+  id=$(container_id pressed)
+  pid=$(init_pid pressed)
+  hangs_in_dump pressed
+  in-node kill -0 "$pid"
+
+  kubectl delete pod pressed --grace-period=0 --force >/dev/null 2>&1
+
+  wait_for 20 ended_in_node "$pid"
+  wait_for 60 gone_from_node "$id"
+  wait_for 10 nothing_staged
+  with_stop_budget 10s
+}
+
 @test "SIGKILL ends the wait for the checkpoint, and the container, at once" {
   pod forced busybox "$polite" rekindle.dev/on=stop
   counting forced
-  criu_is <<'SH'
-[[ $doing != dump ]] || sleep 30
-exec "$real" "$@"
-SH
   local id pid
   id=$(container_id forced)
   pid=$(init_pid forced)
-  kubectl delete pod forced --wait=false >/dev/null
-  wait_for 10 has "dump" cat "$criu_calls"
+  hangs_in_dump forced
   in-node kill -0 "$pid"
   in-node ctr -n k8s.io task kill -s SIGKILL "$id"
 
@@ -209,7 +268,7 @@ kind: Pod
 metadata: { name: hung, annotations: { rekindle.dev/on: stop } }
 spec:
   runtimeClassName: rekindle
-  terminationGracePeriodSeconds: 2
+  terminationGracePeriodSeconds: 30
   containers:
     - name: app
       image: "rekindle.test/workloads:lab"

@@ -87,6 +87,7 @@ state = "/run/containerd"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.rekindle]
       runtime_type = "io.containerd.runc.v2"
       runtime_path = "$LAB_DIR/bin/containerd-shim-rekindle-v2"
+      container_annotations = ["io.kubernetes.pod.terminationGracePeriod"]
 EOF
   service 10-containerd <<EOF
 command=(containerd --config $LAB_DIR/etc/containerd.toml)
