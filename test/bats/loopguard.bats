@@ -13,7 +13,7 @@ setup_file() {
   settings <<TOML
 [limits]
 max_restores = 2
-settle = "2s"
+settle = "4s"
 TOML
 }
 
@@ -80,7 +80,7 @@ restores_of() { decisions doomed | grep -c "^restore taken $1" || true; }
 
 # The cold container has outlived what counts as settled.
 sleep_until_settled() {
-  wait_for 10 older_than 3
+  wait_for 15 older_than 5
 }
 older_than() {
   local started
@@ -120,7 +120,7 @@ tried() { grep -q "restored in .*checkpoint=$1" "$LAB_DIR/log/rekindled.log"; }
   sound=$(checkpoint doomed)
   for _ in 1 2 3; do
     crash doomed
-    wait_for 15 unsuspected "$sound"
+    wait_for 20 unsuspected "$sound"
   done
   [[ $(restores_of "$sound") == 3 ]]
 }
