@@ -17,6 +17,19 @@ func (w *world) replica(name string, on ...policy.Trigger) *tracked {
 	return t
 }
 
+// patient returns a world in which successors wait so long.
+func patient(t *testing.T, wait time.Duration) *world {
+	t.Helper()
+	w := newWorld(t)
+	cfg := w.agent.Config()
+	cfg.Limits.SuccessorWait.Duration = wait
+	w.agent.Reload(cfg)
+	return w
+}
+
+// longWait is longer than any pause of the machine on which a test runs.
+const longWait = 20 * time.Second
+
 // told notes that a container got its stop signal, as its shim would.
 func (w *world) told(t *tracked) {
 	w.Helper()
@@ -38,7 +51,7 @@ func later(do func()) (wait func()) {
 
 func TestSuccession(t *testing.T) {
 	t.Run("a replica that is told to stop after its successor was created gives it its memory", func(t *testing.T) {
-		w := newWorld(t)
+		w := patient(t, longWait)
 		old := w.replica("aaaaa")
 		w.starts(old)
 		c := w.checkpoint(old)
@@ -49,7 +62,7 @@ func TestSuccession(t *testing.T) {
 	})
 
 	t.Run("while all replicas run on, one that is added waits, and starts cold", func(t *testing.T) {
-		w := newWorld(t)
+		w := patient(t, 200*time.Millisecond)
 		old := w.replica("aaaaa")
 		w.starts(old)
 		w.checkpoint(old)
@@ -57,13 +70,13 @@ func TestSuccession(t *testing.T) {
 		began := time.Now()
 		w.starts(next)
 		w.cold(next, "still runs; waited")
-		if waited := time.Since(began); waited < 2*time.Second {
+		if waited := time.Since(began); waited < 200*time.Millisecond {
 			t.Errorf("waited %s", waited)
 		}
 	})
 
 	t.Run("the checkpoint that is made before the stop goes before an older one", func(t *testing.T) {
-		w := newWorld(t)
+		w := patient(t, longWait)
 		old := w.replica("aaaaa", policy.Stop)
 		w.starts(old)
 		w.checkpoint(old)
@@ -79,7 +92,7 @@ func TestSuccession(t *testing.T) {
 	})
 
 	t.Run("a checkpoint before the stop that does not come leaves the older one", func(t *testing.T) {
-		w := newWorld(t)
+		w := patient(t, longWait)
 		old := w.replica("aaaaa", policy.Stop)
 		w.starts(old)
 		c := w.checkpoint(old)
@@ -91,7 +104,7 @@ func TestSuccession(t *testing.T) {
 	})
 
 	t.Run("a replica with the stop trigger is waited for, although it has no checkpoint yet", func(t *testing.T) {
-		w := newWorld(t)
+		w := patient(t, longWait)
 		old := w.replica("aaaaa", policy.Stop)
 		w.starts(old)
 		w.clock = w.clock.Add(time.Minute)
@@ -118,7 +131,7 @@ func TestSuccession(t *testing.T) {
 	})
 
 	t.Run("of two that wait for one replica only one gets its memory", func(t *testing.T) {
-		w := newWorld(t)
+		w := patient(t, longWait)
 		old := w.replica("aaaaa")
 		w.starts(old)
 		c := w.checkpoint(old)
@@ -139,10 +152,7 @@ func TestSuccession(t *testing.T) {
 	})
 
 	t.Run("without limits.successor_wait nothing waits", func(t *testing.T) {
-		w := newWorld(t)
-		cfg := w.agent.Config()
-		cfg.Limits.SuccessorWait.Duration = 0
-		w.agent.Reload(cfg)
+		w := patient(t, 0)
 		old := w.replica("aaaaa", policy.Stop)
 		w.starts(old)
 		w.checkpoint(old)
