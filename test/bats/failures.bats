@@ -207,32 +207,27 @@ clean_cold_start() {
   no_remains
 }
 
-# half_way_through_a_restore runs the bash script on standard input, within the
-# node, when CRIU has opened the images and the first process is there.
+# half_way_through_a_restore COMMAND runs a command for CRIU, within the node,
+# when the first process is there and the others are not; CRIU waits for it.
+# $PPID is CRIU's pid.
 half_way_through_a_restore() {
-  local script
-  script=$(cat)
-  criu_is <<SH
-if [[ \$doing == restore ]]; then
-  criu=\$\$
-  set -m
-  (
-    eval "exec \$2>&-"
-    until [[ -n \$(find /run/rekindle/containers -name restore.log -newer "\$asked") ]] &&
-      pgrep -P \$criu >/dev/null; do
-      [[ -d /proc/\$criu ]] || exit
-    done
-    $script
-    echo "reached the middle" >>"\$calls"
-  ) >/dev/null 2>&1 &
-fi
-exec "\$real" "\$@"
+  cat >"$LAB_DIR/half-way.sh" <<SH
+#!/bin/bash
+[[ \$CRTOOLS_SCRIPT_ACTION == setup-namespaces ]] || exit 0
+echo "reached the middle" >>"$criu_calls"
+$1
+SH
+  chmod 755 "$LAB_DIR/half-way.sh"
+  echo "action-script $LAB_DIR/half-way.sh" >"$LAB_DIR/half-way.conf"
+  criu_is <<'SH'
+[[ $doing != restore ]] || export CRIU_CONFIG_FILE=$lab/half-way.conf
+exec "$real" "$@"
 SH
 }
 
 @test "when CRIU is killed in the middle of a restore, the container starts cold in the same create, with nothing of the checkpoint in it" {
   files_pod
-  half_way_through_a_restore <<<'kill -KILL $criu'
+  half_way_through_a_restore 'kill -KILL $PPID'
   crash files
   reached_the_middle
   clean_cold_start
@@ -252,8 +247,9 @@ SH
 
 @test "a restore that hangs is ended by limits.restore_timeout, and the container starts cold" {
   files_pod
-  half_way_through_a_restore <<<'kill -STOP $criu'
+  half_way_through_a_restore 'kill -STOP $PPID'
   crash files
+  reached_the_middle
   clean_cold_start
   has "took too long" decisions files
   quarantined "$sound"
