@@ -12,7 +12,8 @@ setup_file() {
   load faults
   # The worst case: a runtime that hands every annotation of a pod on to runc.
   cp "$LAB_DIR/etc/containerd.toml" "$LAB_DIR/etc/containerd.toml.before"
-  sed -i '/containerd-shim-rekindle-v2"/a pod_annotations = ["*", "*/*"]\ncontainer_annotations = ["*", "*/*"]' "$LAB_DIR/etc/containerd.toml"
+  sed -i -e '/container_annotations/d' \
+    -e '/containerd-shim-rekindle-v2"/a pod_annotations = ["*", "*/*"]\ncontainer_annotations = ["*", "*/*"]' "$LAB_DIR/etc/containerd.toml"
   restart_containerd
   printf 'this is no option of CRIU\n' >"$LAB_DIR/evil.conf"
   kubectl create namespace other >/dev/null
