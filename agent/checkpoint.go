@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"strings"
 	"time"
-
-	"github.com/containerd/ttrpc"
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
@@ -38,11 +34,17 @@ const (
 // durable. The container is frozen only while its state is written. Whatever
 // goes wrong, it runs on.
 func (a *Agent) Checkpoint(ctx context.Context, id string, trigger policy.Trigger, reason string) (store.Checkpoint, error) {
+	return a.take(ctx, id, trigger, reason, trigger == policy.Stop)
+}
+
+// take makes a checkpoint. With hold, which is for a shim that waits for it, the
+// container is left frozen after a good dump.
+func (a *Agent) take(ctx context.Context, id string, trigger policy.Trigger, reason string, hold bool) (store.Checkpoint, error) {
 	t := a.container(id)
 	if t == nil || t.running() == 0 {
 		return store.Checkpoint{}, fmt.Errorf("checkpoint container %.12s: %w", id, ErrNotRunning)
 	}
-	c, err := a.inTurn(ctx, t, trigger, reason)
+	c, err := a.inTurn(ctx, t, trigger, reason, hold)
 	if err != nil {
 		d := failure(ctx, t, trigger, err)
 		if d.Outcome == Failed || d.Outcome == Refused {
@@ -83,18 +85,17 @@ func failure(ctx context.Context, t *tracked, trigger policy.Trigger, err error)
 }
 
 // inTurn makes a checkpoint when it is the container's turn.
-func (a *Agent) inTurn(ctx context.Context, t *tracked, trigger policy.Trigger, reason string) (store.Checkpoint, error) {
+func (a *Agent) inTurn(ctx context.Context, t *tracked, trigger policy.Trigger, reason string, hold bool) (store.Checkpoint, error) {
 	release, err := a.turn(ctx, t, trigger)
 	if err != nil {
 		return store.Checkpoint{}, err
 	}
 	defer release()
-	return a.checkpoint(ctx, t, trigger, reason)
+	return a.checkpoint(ctx, t, trigger, reason, hold)
 }
 
-func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigger, reason string) (_ store.Checkpoint, err error) {
-	var attach api.Attach
-	if err := t.dir.Read(&attach); err != nil {
+func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigger, reason string, hold bool) (_ store.Checkpoint, err error) {
+	if err := t.dir.Read(&api.Attach{}); err != nil {
 		return store.Checkpoint{}, fmt.Errorf("%w (%w)", ErrNoShim, err)
 	}
 	findings := a.survey(ctx, t)
@@ -118,8 +119,7 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 			err = errors.Join(err, staging.Abort())
 		}
 	}()
-	hold := trigger == policy.Stop
-	dump, err := a.dump(ctx, t, attach, &api.DumpRequest{ContainerId: t.ID, Dir: staging.Dir(), Hold: hold, FileLimit: a.room(need)})
+	dump, err := a.dump(ctx, t, &api.DumpRequest{ContainerId: t.ID, Dir: staging.Dir(), Hold: hold, FileLimit: a.room(need)})
 	if err != nil {
 		err = foreseen(err, findings)
 		a.keepLog(t, failure(ctx, t, trigger, err), logsIn(staging.Dir(), criu.DumpLog))
@@ -135,7 +135,7 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 	commit, cancel := context.WithTimeout(commit, commitTimeout)
 	defer cancel()
 	began := time.Now()
-	c, err := staging.Commit(commit, a.manifest(t, trigger, reason, dump))
+	c, err := staging.Commit(commit, a.manifest(t, trigger, reason, !hold, dump))
 	if err != nil {
 		return store.Checkpoint{}, err
 	}
@@ -147,21 +147,20 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 
 // dump asks the shim, and sees to it that the container is not left frozen when
 // the shim does not answer.
-func (a *Agent) dump(ctx context.Context, t *tracked, attach api.Attach, request *api.DumpRequest) (*api.DumpResponse, error) {
+func (a *Agent) dump(ctx context.Context, t *tracked, request *api.DumpRequest) (*api.DumpResponse, error) {
 	limits := a.Config().Limits
 	// The dump itself is bounded by the shim. That nobody waits for it any more is
 	// no reason to end it.
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), limits.DumpTimeout.Duration+limits.ExecWait.Duration+shimGrace)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(call, "unix", strings.TrimPrefix(attach.Address, "unix://"))
+	shim, err := dialShim(call, t)
 	if err != nil {
-		return nil, fmt.Errorf("%w: reach the shim: %w", errDump, err)
+		return nil, fmt.Errorf("%w: %w", errDump, err)
 	}
-	client := ttrpc.NewClient(conn)
-	defer client.Close()
+	defer shim.close()
 	request.TimeoutNs = int64(limits.DumpTimeout.Duration)
 	request.ExecWaitNs = int64(limits.ExecWait.Duration)
-	resp, err := api.NewShimClient(client).Dump(call, request)
+	resp, err := shim.Dump(call, request)
 	if err != nil {
 		if freezer, ferr := criu.FreezerOf(t.running()); ferr == nil {
 			err = errors.Join(err, freezer.Thaw())
@@ -171,13 +170,13 @@ func (a *Agent) dump(ctx context.Context, t *tracked, attach api.Attach, request
 	return resp, nil
 }
 
-func (a *Agent) manifest(t *tracked, trigger policy.Trigger, reason string, dump *api.DumpResponse) store.Manifest {
+func (a *Agent) manifest(t *tracked, trigger policy.Trigger, reason string, goesOn bool, dump *api.DumpResponse) store.Manifest {
 	return store.Manifest{
 		Node: a.node.Name, BootID: a.node.BootID, Kernel: a.node.Kernel, Arch: a.node.Arch,
 		CPUDigest: a.node.CPUDigest, CRIU: a.node.CRIU, Runc: a.node.Runc,
 		PodName: t.Pod, PodUID: t.PodUID, SandboxID: t.Sandbox, ContainerID: t.ID,
 		ImageName: t.Image, ImageDigest: t.ImageDigest, Fingerprint: t.Fingerprint,
-		Trigger: string(trigger), Reason: reason, LeaveRunning: trigger != policy.Stop, RestoredFrom: t.RestoredFrom,
+		Trigger: string(trigger), Reason: reason, LeaveRunning: goesOn, RestoredFrom: t.RestoredFrom,
 		Pause: time.Duration(dump.PauseNs), Dump: time.Duration(dump.DumpNs),
 	}
 }

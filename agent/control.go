@@ -135,7 +135,7 @@ func (s *Control) Remove(ctx context.Context, r *api.RemoveRequest) (*api.Remove
 		return nil, storeError(err)
 	}
 	if s.agent.inUse(c.ID) {
-		return nil, errgrpc.ToGRPCf(errdefs.ErrUnavailable, "checkpoint %s is being restored; try again", c.ID)
+		return nil, errgrpc.ToGRPCf(errdefs.ErrUnavailable, "checkpoint %s is being restored, or a container sleeps in it; try again", c.ID)
 	}
 	if err := s.agent.store.Remove(ctx, c.ID); err != nil {
 		return nil, storeError(err)
@@ -165,6 +165,21 @@ func (s *Control) AwaitTicket(ctx context.Context, r *api.AwaitTicketRequest) (*
 		return nil, errgrpc.ToGRPC(err)
 	}
 	return &api.AwaitTicketResponse{}, nil
+}
+
+// Suspending makes the checkpoint that a container is to sleep in.
+func (s *Control) Suspending(ctx context.Context, r *api.SuspendingRequest) (*api.SuspendingResponse, error) {
+	c, err := s.agent.Suspending(ctx, r.ContainerId, r.Reason)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return &api.SuspendingResponse{Checkpoint: c.ID, Dir: c.Dir()}, nil
+}
+
+// Woken learns that a suspended container runs again, or has ended.
+func (s *Control) Woken(ctx context.Context, r *api.WokenRequest) (*api.WokenResponse, error) {
+	s.agent.Woken(ctx, r.ContainerId)
+	return &api.WokenResponse{}, nil
 }
 
 // storeError gives the caller's mistakes the class that the command line

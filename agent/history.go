@@ -16,6 +16,8 @@ const (
 	ActionPreflight  = "preflight"
 	ActionCheckpoint = "checkpoint"
 	ActionRestore    = "restore"
+	ActionSuspend    = "suspend"
+	ActionResume     = "resume"
 	ActionColdStart  = "cold-start"
 	ActionQuarantine = "quarantine"
 	ActionRemove     = "remove"
@@ -41,7 +43,7 @@ type Decision struct {
 	Class      Class
 	Checkpoint string
 	// Bytes and Pause are those of a checkpoint that was made; Took is how long
-	// a restore took.
+	// a restore took, a suspension or a resume.
 	Bytes int64
 	Pause time.Duration
 	Took  time.Duration

@@ -30,6 +30,7 @@ func (a *Agent) Started(ctx context.Context, id string, pid int) {
 	}
 	watch, stop := context.WithCancel(a.ctx)
 	t.begin(pid, stop)
+	a.noteSuspension(t)
 	if t.RestoredFrom == "" || !a.settleTicket(t) {
 		t.settled.Store(true)
 	} else {
@@ -359,7 +360,7 @@ func (a *Agent) Synchronize(ctx context.Context, living []Facts, sandboxes map[s
 		switch {
 		case !lives:
 			a.Stopped(ctx, t.ID)
-		case t.running() == 0 && f.Pid != 0:
+		case t.running() == 0 && !t.asleep() && f.Pid != 0:
 			a.Started(ctx, t.ID, f.Pid)
 		}
 	}

@@ -84,10 +84,18 @@ func (a *Agent) ownerIn(l store.Lineage) func(store.Checkpoint) owner {
 	}
 }
 
-// inUse tells whether a ticket for the checkpoint is out. The store calls it
-// with its own lock held.
+// inUse tells whether a ticket for the checkpoint is out, or a container sleeps
+// in it. The store calls it with its own lock held.
 func (a *Agent) inUse(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.issued[id] > 0
+	if a.issued[id] > 0 {
+		return true
+	}
+	for _, t := range a.containers {
+		if t.sleepsIn(id) {
+			return true
+		}
+	}
+	return false
 }

@@ -94,6 +94,10 @@ type tracked struct {
 	// answered is when a checkpoint was last made for one.
 	requested string
 	answered  time.Time
+	// suspension is what the shim last noted of the container's sleep, and falling
+	// is set while it is being suspended.
+	suspension api.Suspension
+	falling    bool
 	// awaiting says, until the shim has asked again for a ticket, why there is
 	// none yet.
 	awaiting string
@@ -162,7 +166,8 @@ func (t *tracked) stopping() bool {
 	return t.dir.Read(&s) == nil
 }
 
-// running returns the host's id of the init; 0 when the container does not run.
+// running returns the host's id of the init; 0 when the container does not run,
+// or sleeps.
 func (t *tracked) running() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -577,7 +577,9 @@ type ContainerReport struct {
 	Restart   *Prospect `protobuf:"bytes,13,opt,name=restart,proto3" json:"restart,omitempty"`
 	Successor *Prospect `protobuf:"bytes,14,opt,name=successor,proto3" json:"successor,omitempty"`
 	// triggers are those of the policy, with the last decision of each.
-	Triggers      []*TriggerReport `protobuf:"bytes,15,rep,name=triggers,proto3" json:"triggers,omitempty"`
+	Triggers []*TriggerReport `protobuf:"bytes,15,rep,name=triggers,proto3" json:"triggers,omitempty"`
+	// suspension is missing for a container that was never suspended.
+	Suspension    *SuspensionReport `protobuf:"bytes,16,opt,name=suspension,proto3" json:"suspension,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -717,6 +719,110 @@ func (x *ContainerReport) GetTriggers() []*TriggerReport {
 	return nil
 }
 
+func (x *ContainerReport) GetSuspension() *SuspensionReport {
+	if x != nil {
+		return x.Suspension
+	}
+	return nil
+}
+
+type SuspensionReport struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Asleep bool                   `protobuf:"varint,1,opt,name=asleep,proto3" json:"asleep,omitempty"`
+	// since_ns is when it fell asleep or was woken, Unix time in nanoseconds.
+	SinceNs int64 `protobuf:"varint,2,opt,name=since_ns,json=sinceNs,proto3" json:"since_ns,omitempty"`
+	// checkpoint is the one that it sleeps, or last slept, in.
+	Checkpoint string `protobuf:"bytes,3,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// sockets are those that are kept open meanwhile, in words.
+	Sockets []string `protobuf:"bytes,4,rep,name=sockets,proto3" json:"sockets,omitempty"`
+	// times is how often it was suspended.
+	Times int64 `protobuf:"varint,5,opt,name=times,proto3" json:"times,omitempty"`
+	// woken_by is what woke it last, and wake_ns how long that took, in nanoseconds.
+	WokenBy       string `protobuf:"bytes,6,opt,name=woken_by,json=wokenBy,proto3" json:"woken_by,omitempty"`
+	WakeNs        int64  `protobuf:"varint,7,opt,name=wake_ns,json=wakeNs,proto3" json:"wake_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspensionReport) Reset() {
+	*x = SuspensionReport{}
+	mi := &file_daemon_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspensionReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspensionReport) ProtoMessage() {}
+
+func (x *SuspensionReport) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspensionReport.ProtoReflect.Descriptor instead.
+func (*SuspensionReport) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SuspensionReport) GetAsleep() bool {
+	if x != nil {
+		return x.Asleep
+	}
+	return false
+}
+
+func (x *SuspensionReport) GetSinceNs() int64 {
+	if x != nil {
+		return x.SinceNs
+	}
+	return 0
+}
+
+func (x *SuspensionReport) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *SuspensionReport) GetSockets() []string {
+	if x != nil {
+		return x.Sockets
+	}
+	return nil
+}
+
+func (x *SuspensionReport) GetTimes() int64 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+func (x *SuspensionReport) GetWokenBy() string {
+	if x != nil {
+		return x.WokenBy
+	}
+	return ""
+}
+
+func (x *SuspensionReport) GetWakeNs() int64 {
+	if x != nil {
+		return x.WakeNs
+	}
+	return 0
+}
+
 type PreflightRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -729,7 +835,7 @@ type PreflightRequest struct {
 
 func (x *PreflightRequest) Reset() {
 	*x = PreflightRequest{}
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +847,7 @@ func (x *PreflightRequest) String() string {
 func (*PreflightRequest) ProtoMessage() {}
 
 func (x *PreflightRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +860,7 @@ func (x *PreflightRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreflightRequest.ProtoReflect.Descriptor instead.
 func (*PreflightRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{10}
+	return file_daemon_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PreflightRequest) GetNamespace() string {
@@ -787,7 +893,7 @@ type PreflightResponse struct {
 
 func (x *PreflightResponse) Reset() {
 	*x = PreflightResponse{}
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +905,7 @@ func (x *PreflightResponse) String() string {
 func (*PreflightResponse) ProtoMessage() {}
 
 func (x *PreflightResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +918,7 @@ func (x *PreflightResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreflightResponse.ProtoReflect.Descriptor instead.
 func (*PreflightResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{11}
+	return file_daemon_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PreflightResponse) GetContainers() []*ContainerPreflight {
@@ -835,7 +941,7 @@ type ContainerPreflight struct {
 
 func (x *ContainerPreflight) Reset() {
 	*x = ContainerPreflight{}
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +953,7 @@ func (x *ContainerPreflight) String() string {
 func (*ContainerPreflight) ProtoMessage() {}
 
 func (x *ContainerPreflight) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +966,7 @@ func (x *ContainerPreflight) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerPreflight.ProtoReflect.Descriptor instead.
 func (*ContainerPreflight) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{12}
+	return file_daemon_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ContainerPreflight) GetName() string {
@@ -907,7 +1013,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1025,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1038,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{13}
+	return file_daemon_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Finding) GetKind() string {
@@ -974,7 +1080,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1092,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1105,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{14}
+	return file_daemon_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Setting) GetKey() string {
@@ -1034,7 +1140,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1152,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1165,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{15}
+	return file_daemon_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Problem) GetKey() string {
@@ -1100,7 +1206,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1218,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1231,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{16}
+	return file_daemon_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Decision) GetTimeNs() int64 {
@@ -1185,7 +1291,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1303,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1316,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{17}
+	return file_daemon_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Candidate) GetCheckpoint() string {
@@ -1260,7 +1366,7 @@ type Prospect struct {
 
 func (x *Prospect) Reset() {
 	*x = Prospect{}
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1378,7 @@ func (x *Prospect) String() string {
 func (*Prospect) ProtoMessage() {}
 
 func (x *Prospect) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1391,7 @@ func (x *Prospect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prospect.ProtoReflect.Descriptor instead.
 func (*Prospect) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{18}
+	return file_daemon_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Prospect) GetCheckpoint() string {
@@ -1313,7 +1419,7 @@ type TriggerReport struct {
 
 func (x *TriggerReport) Reset() {
 	*x = TriggerReport{}
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1431,7 @@ func (x *TriggerReport) String() string {
 func (*TriggerReport) ProtoMessage() {}
 
 func (x *TriggerReport) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1444,7 @@ func (x *TriggerReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerReport.ProtoReflect.Descriptor instead.
 func (*TriggerReport) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{19}
+	return file_daemon_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TriggerReport) GetTrigger() string {
@@ -1364,7 +1470,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1482,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1495,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{20}
+	return file_daemon_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -1408,7 +1514,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1526,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1539,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{21}
+	return file_daemon_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemoveResponse) GetId() string {
@@ -1458,7 +1564,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1576,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1589,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{22}
+	return file_daemon_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogsRequest) GetCheckpoint() string {
@@ -1524,7 +1630,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1642,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1655,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{23}
+	return file_daemon_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LogsResponse) GetLogs() []*OperationLog {
@@ -1581,7 +1687,7 @@ type OperationLog struct {
 
 func (x *OperationLog) Reset() {
 	*x = OperationLog{}
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1699,7 @@ func (x *OperationLog) String() string {
 func (*OperationLog) ProtoMessage() {}
 
 func (x *OperationLog) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1712,7 @@ func (x *OperationLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationLog.ProtoReflect.Descriptor instead.
 func (*OperationLog) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{24}
+	return file_daemon_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OperationLog) GetId() string {
@@ -1688,7 +1794,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1806,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1819,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{25}
+	return file_daemon_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LogRequest) GetId() string {
@@ -1733,7 +1839,7 @@ type LogResponse struct {
 
 func (x *LogResponse) Reset() {
 	*x = LogResponse{}
-	mi := &file_daemon_proto_msgTypes[26]
+	mi := &file_daemon_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +1851,7 @@ func (x *LogResponse) String() string {
 func (*LogResponse) ProtoMessage() {}
 
 func (x *LogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[26]
+	mi := &file_daemon_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +1864,7 @@ func (x *LogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogResponse.ProtoReflect.Descriptor instead.
 func (*LogResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{26}
+	return file_daemon_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LogResponse) GetText() []byte {
@@ -1777,7 +1883,7 @@ type StoppingRequest struct {
 
 func (x *StoppingRequest) Reset() {
 	*x = StoppingRequest{}
-	mi := &file_daemon_proto_msgTypes[27]
+	mi := &file_daemon_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +1895,7 @@ func (x *StoppingRequest) String() string {
 func (*StoppingRequest) ProtoMessage() {}
 
 func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[27]
+	mi := &file_daemon_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +1908,7 @@ func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingRequest.ProtoReflect.Descriptor instead.
 func (*StoppingRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{27}
+	return file_daemon_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StoppingRequest) GetContainerId() string {
@@ -1822,7 +1928,7 @@ type StoppingResponse struct {
 
 func (x *StoppingResponse) Reset() {
 	*x = StoppingResponse{}
-	mi := &file_daemon_proto_msgTypes[28]
+	mi := &file_daemon_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1940,7 @@ func (x *StoppingResponse) String() string {
 func (*StoppingResponse) ProtoMessage() {}
 
 func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[28]
+	mi := &file_daemon_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1953,7 @@ func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingResponse.ProtoReflect.Descriptor instead.
 func (*StoppingResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{28}
+	return file_daemon_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StoppingResponse) GetCheckpoint() string {
@@ -1866,7 +1972,7 @@ type AwaitTicketRequest struct {
 
 func (x *AwaitTicketRequest) Reset() {
 	*x = AwaitTicketRequest{}
-	mi := &file_daemon_proto_msgTypes[29]
+	mi := &file_daemon_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +1984,7 @@ func (x *AwaitTicketRequest) String() string {
 func (*AwaitTicketRequest) ProtoMessage() {}
 
 func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[29]
+	mi := &file_daemon_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +1997,7 @@ func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketRequest.ProtoReflect.Descriptor instead.
 func (*AwaitTicketRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{29}
+	return file_daemon_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AwaitTicketRequest) GetContainerId() string {
@@ -1909,7 +2015,7 @@ type AwaitTicketResponse struct {
 
 func (x *AwaitTicketResponse) Reset() {
 	*x = AwaitTicketResponse{}
-	mi := &file_daemon_proto_msgTypes[30]
+	mi := &file_daemon_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +2027,7 @@ func (x *AwaitTicketResponse) String() string {
 func (*AwaitTicketResponse) ProtoMessage() {}
 
 func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[30]
+	mi := &file_daemon_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +2040,560 @@ func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketResponse.ProtoReflect.Descriptor instead.
 func (*AwaitTicketResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{30}
+	return file_daemon_proto_rawDescGZIP(), []int{31}
+}
+
+type SuspendPodRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod       string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	// container may be empty: all managed containers of the pod.
+	Container     string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendPodRequest) Reset() {
+	*x = SuspendPodRequest{}
+	mi := &file_daemon_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendPodRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendPodRequest) ProtoMessage() {}
+
+func (x *SuspendPodRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendPodRequest.ProtoReflect.Descriptor instead.
+func (*SuspendPodRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *SuspendPodRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SuspendPodRequest) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *SuspendPodRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+type SuspendPodResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Containers    []*Suspended           `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendPodResponse) Reset() {
+	*x = SuspendPodResponse{}
+	mi := &file_daemon_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendPodResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendPodResponse) ProtoMessage() {}
+
+func (x *SuspendPodResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendPodResponse.ProtoReflect.Descriptor instead.
+func (*SuspendPodResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SuspendPodResponse) GetContainers() []*Suspended {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+type Suspended struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	ContainerId string                 `protobuf:"bytes,2,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	Checkpoint  string                 `protobuf:"bytes,3,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// took_ns is from the call until its memory was given back, in nanoseconds; 0
+	// for one that slept already.
+	TookNs        int64    `protobuf:"varint,4,opt,name=took_ns,json=tookNs,proto3" json:"took_ns,omitempty"`
+	Sockets       []string `protobuf:"bytes,5,rep,name=sockets,proto3" json:"sockets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suspended) Reset() {
+	*x = Suspended{}
+	mi := &file_daemon_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suspended) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suspended) ProtoMessage() {}
+
+func (x *Suspended) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suspended.ProtoReflect.Descriptor instead.
+func (*Suspended) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Suspended) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Suspended) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *Suspended) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *Suspended) GetTookNs() int64 {
+	if x != nil {
+		return x.TookNs
+	}
+	return 0
+}
+
+func (x *Suspended) GetSockets() []string {
+	if x != nil {
+		return x.Sockets
+	}
+	return nil
+}
+
+type ResumePodRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod       string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	// container may be empty: all managed containers of the pod.
+	Container     string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumePodRequest) Reset() {
+	*x = ResumePodRequest{}
+	mi := &file_daemon_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumePodRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumePodRequest) ProtoMessage() {}
+
+func (x *ResumePodRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumePodRequest.ProtoReflect.Descriptor instead.
+func (*ResumePodRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ResumePodRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ResumePodRequest) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *ResumePodRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+type ResumePodResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Containers    []*Resumed             `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumePodResponse) Reset() {
+	*x = ResumePodResponse{}
+	mi := &file_daemon_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumePodResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumePodResponse) ProtoMessage() {}
+
+func (x *ResumePodResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumePodResponse.ProtoReflect.Descriptor instead.
+func (*ResumePodResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ResumePodResponse) GetContainers() []*Resumed {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+type Resumed struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	ContainerId string                 `protobuf:"bytes,2,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// took_ns is how long it took, in nanoseconds; 0 for one that was awake.
+	TookNs        int64 `protobuf:"varint,3,opt,name=took_ns,json=tookNs,proto3" json:"took_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resumed) Reset() {
+	*x = Resumed{}
+	mi := &file_daemon_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resumed) ProtoMessage() {}
+
+func (x *Resumed) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resumed.ProtoReflect.Descriptor instead.
+func (*Resumed) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Resumed) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Resumed) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *Resumed) GetTookNs() int64 {
+	if x != nil {
+		return x.TookNs
+	}
+	return 0
+}
+
+type SuspendingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ContainerId   string                 `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendingRequest) Reset() {
+	*x = SuspendingRequest{}
+	mi := &file_daemon_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendingRequest) ProtoMessage() {}
+
+func (x *SuspendingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendingRequest.ProtoReflect.Descriptor instead.
+func (*SuspendingRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SuspendingRequest) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *SuspendingRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SuspendingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// checkpoint is the id of the one that was made, dir its committed directory.
+	Checkpoint    string `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Dir           string `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendingResponse) Reset() {
+	*x = SuspendingResponse{}
+	mi := &file_daemon_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendingResponse) ProtoMessage() {}
+
+func (x *SuspendingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendingResponse.ProtoReflect.Descriptor instead.
+func (*SuspendingResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SuspendingResponse) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *SuspendingResponse) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+type WokenRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ContainerId string                 `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// reason is what woke it: the reason of a ResumeRequest, or what was seen on a
+	// socket, or the call of the runtime that needed it awake.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// error says why it could not be woken and has ended; empty when it runs.
+	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WokenRequest) Reset() {
+	*x = WokenRequest{}
+	mi := &file_daemon_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WokenRequest) ProtoMessage() {}
+
+func (x *WokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
+func (*WokenRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *WokenRequest) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *WokenRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *WokenRequest) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type WokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WokenResponse) Reset() {
+	*x = WokenResponse{}
+	mi := &file_daemon_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WokenResponse) ProtoMessage() {}
+
+func (x *WokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
+func (*WokenResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{41}
 }
 
 var File_daemon_proto protoreflect.FileDescriptor
@@ -1981,7 +2640,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x0fExplainResponse\x12<\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x1c.rekindle.v1.ContainerReportR\n" +
-	"containers\"\xec\x04\n" +
+	"containers\"\xab\x05\n" +
 	"\x0fContainerReport\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x18\n" +
@@ -2000,7 +2659,20 @@ const file_daemon_proto_rawDesc = "" +
 	"\fpreflight_ns\x18\f \x01(\x03R\vpreflightNs\x12/\n" +
 	"\arestart\x18\r \x01(\v2\x15.rekindle.v1.ProspectR\arestart\x123\n" +
 	"\tsuccessor\x18\x0e \x01(\v2\x15.rekindle.v1.ProspectR\tsuccessor\x126\n" +
-	"\btriggers\x18\x0f \x03(\v2\x1a.rekindle.v1.TriggerReportR\btriggers\"`\n" +
+	"\btriggers\x18\x0f \x03(\v2\x1a.rekindle.v1.TriggerReportR\btriggers\x12=\n" +
+	"\n" +
+	"suspension\x18\x10 \x01(\v2\x1d.rekindle.v1.SuspensionReportR\n" +
+	"suspension\"\xc9\x01\n" +
+	"\x10SuspensionReport\x12\x16\n" +
+	"\x06asleep\x18\x01 \x01(\bR\x06asleep\x12\x19\n" +
+	"\bsince_ns\x18\x02 \x01(\x03R\asinceNs\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x03 \x01(\tR\n" +
+	"checkpoint\x12\x18\n" +
+	"\asockets\x18\x04 \x03(\tR\asockets\x12\x14\n" +
+	"\x05times\x18\x05 \x01(\x03R\x05times\x12\x19\n" +
+	"\bwoken_by\x18\x06 \x01(\tR\awokenBy\x12\x17\n" +
+	"\awake_ns\x18\a \x01(\x03R\x06wakeNs\"`\n" +
 	"\x10PreflightRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
@@ -2092,20 +2764,66 @@ const file_daemon_proto_rawDesc = "" +
 	"checkpoint\"7\n" +
 	"\x12AwaitTicketRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\"\x15\n" +
-	"\x13AwaitTicketResponse2\xa8\x04\n" +
+	"\x13AwaitTicketResponse\"a\n" +
+	"\x11SuspendPodRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\"L\n" +
+	"\x12SuspendPodResponse\x126\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\v2\x16.rekindle.v1.SuspendedR\n" +
+	"containers\"\x95\x01\n" +
+	"\tSuspended\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x03 \x01(\tR\n" +
+	"checkpoint\x12\x17\n" +
+	"\atook_ns\x18\x04 \x01(\x03R\x06tookNs\x12\x18\n" +
+	"\asockets\x18\x05 \x03(\tR\asockets\"`\n" +
+	"\x10ResumePodRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\"I\n" +
+	"\x11ResumePodResponse\x124\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\v2\x14.rekindle.v1.ResumedR\n" +
+	"containers\"Y\n" +
+	"\aResumed\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x17\n" +
+	"\atook_ns\x18\x03 \x01(\x03R\x06tookNs\"N\n" +
+	"\x11SuspendingRequest\x12!\n" +
+	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"F\n" +
+	"\x12SuspendingResponse\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\tR\n" +
+	"checkpoint\x12\x10\n" +
+	"\x03dir\x18\x02 \x01(\tR\x03dir\"_\n" +
+	"\fWokenRequest\x12!\n" +
+	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\x0f\n" +
+	"\rWokenResponse2\xbd\x05\n" +
 	"\bRekindle\x12;\n" +
 	"\x04List\x12\x18.rekindle.v1.ListRequest\x1a\x19.rekindle.v1.ListResponse\x12D\n" +
 	"\aInspect\x12\x1b.rekindle.v1.InspectRequest\x1a\x1c.rekindle.v1.InspectResponse\x12M\n" +
 	"\n" +
-	"Checkpoint\x12\x1e.rekindle.v1.CheckpointRequest\x1a\x1f.rekindle.v1.CheckpointResponse\x12D\n" +
+	"Checkpoint\x12\x1e.rekindle.v1.CheckpointRequest\x1a\x1f.rekindle.v1.CheckpointResponse\x12J\n" +
+	"\aSuspend\x12\x1e.rekindle.v1.SuspendPodRequest\x1a\x1f.rekindle.v1.SuspendPodResponse\x12G\n" +
+	"\x06Resume\x12\x1d.rekindle.v1.ResumePodRequest\x1a\x1e.rekindle.v1.ResumePodResponse\x12D\n" +
 	"\aExplain\x12\x1b.rekindle.v1.ExplainRequest\x1a\x1c.rekindle.v1.ExplainResponse\x12A\n" +
 	"\x06Remove\x12\x1a.rekindle.v1.RemoveRequest\x1a\x1b.rekindle.v1.RemoveResponse\x12J\n" +
 	"\tPreflight\x12\x1d.rekindle.v1.PreflightRequest\x1a\x1e.rekindle.v1.PreflightResponse\x12;\n" +
 	"\x04Logs\x12\x18.rekindle.v1.LogsRequest\x1a\x19.rekindle.v1.LogsResponse\x128\n" +
-	"\x03Log\x12\x17.rekindle.v1.LogRequest\x1a\x18.rekindle.v1.LogResponse2\xa2\x01\n" +
+	"\x03Log\x12\x17.rekindle.v1.LogRequest\x1a\x18.rekindle.v1.LogResponse2\xb1\x02\n" +
 	"\x05Hooks\x12G\n" +
 	"\bStopping\x12\x1c.rekindle.v1.StoppingRequest\x1a\x1d.rekindle.v1.StoppingResponse\x12P\n" +
-	"\vAwaitTicket\x12\x1f.rekindle.v1.AwaitTicketRequest\x1a .rekindle.v1.AwaitTicketResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
+	"\vAwaitTicket\x12\x1f.rekindle.v1.AwaitTicketRequest\x1a .rekindle.v1.AwaitTicketResponse\x12M\n" +
+	"\n" +
+	"Suspending\x12\x1e.rekindle.v1.SuspendingRequest\x1a\x1f.rekindle.v1.SuspendingResponse\x12>\n" +
+	"\x05Woken\x12\x19.rekindle.v1.WokenRequest\x1a\x1a.rekindle.v1.WokenResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
 
 var (
 	file_daemon_proto_rawDescOnce sync.Once
@@ -2119,7 +2837,7 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_daemon_proto_goTypes = []any{
 	(*ListRequest)(nil),         // 0: rekindle.v1.ListRequest
 	(*ListResponse)(nil),        // 1: rekindle.v1.ListResponse
@@ -2131,69 +2849,91 @@ var file_daemon_proto_goTypes = []any{
 	(*ExplainRequest)(nil),      // 7: rekindle.v1.ExplainRequest
 	(*ExplainResponse)(nil),     // 8: rekindle.v1.ExplainResponse
 	(*ContainerReport)(nil),     // 9: rekindle.v1.ContainerReport
-	(*PreflightRequest)(nil),    // 10: rekindle.v1.PreflightRequest
-	(*PreflightResponse)(nil),   // 11: rekindle.v1.PreflightResponse
-	(*ContainerPreflight)(nil),  // 12: rekindle.v1.ContainerPreflight
-	(*Finding)(nil),             // 13: rekindle.v1.Finding
-	(*Setting)(nil),             // 14: rekindle.v1.Setting
-	(*Problem)(nil),             // 15: rekindle.v1.Problem
-	(*Decision)(nil),            // 16: rekindle.v1.Decision
-	(*Candidate)(nil),           // 17: rekindle.v1.Candidate
-	(*Prospect)(nil),            // 18: rekindle.v1.Prospect
-	(*TriggerReport)(nil),       // 19: rekindle.v1.TriggerReport
-	(*RemoveRequest)(nil),       // 20: rekindle.v1.RemoveRequest
-	(*RemoveResponse)(nil),      // 21: rekindle.v1.RemoveResponse
-	(*LogsRequest)(nil),         // 22: rekindle.v1.LogsRequest
-	(*LogsResponse)(nil),        // 23: rekindle.v1.LogsResponse
-	(*OperationLog)(nil),        // 24: rekindle.v1.OperationLog
-	(*LogRequest)(nil),          // 25: rekindle.v1.LogRequest
-	(*LogResponse)(nil),         // 26: rekindle.v1.LogResponse
-	(*StoppingRequest)(nil),     // 27: rekindle.v1.StoppingRequest
-	(*StoppingResponse)(nil),    // 28: rekindle.v1.StoppingResponse
-	(*AwaitTicketRequest)(nil),  // 29: rekindle.v1.AwaitTicketRequest
-	(*AwaitTicketResponse)(nil), // 30: rekindle.v1.AwaitTicketResponse
+	(*SuspensionReport)(nil),    // 10: rekindle.v1.SuspensionReport
+	(*PreflightRequest)(nil),    // 11: rekindle.v1.PreflightRequest
+	(*PreflightResponse)(nil),   // 12: rekindle.v1.PreflightResponse
+	(*ContainerPreflight)(nil),  // 13: rekindle.v1.ContainerPreflight
+	(*Finding)(nil),             // 14: rekindle.v1.Finding
+	(*Setting)(nil),             // 15: rekindle.v1.Setting
+	(*Problem)(nil),             // 16: rekindle.v1.Problem
+	(*Decision)(nil),            // 17: rekindle.v1.Decision
+	(*Candidate)(nil),           // 18: rekindle.v1.Candidate
+	(*Prospect)(nil),            // 19: rekindle.v1.Prospect
+	(*TriggerReport)(nil),       // 20: rekindle.v1.TriggerReport
+	(*RemoveRequest)(nil),       // 21: rekindle.v1.RemoveRequest
+	(*RemoveResponse)(nil),      // 22: rekindle.v1.RemoveResponse
+	(*LogsRequest)(nil),         // 23: rekindle.v1.LogsRequest
+	(*LogsResponse)(nil),        // 24: rekindle.v1.LogsResponse
+	(*OperationLog)(nil),        // 25: rekindle.v1.OperationLog
+	(*LogRequest)(nil),          // 26: rekindle.v1.LogRequest
+	(*LogResponse)(nil),         // 27: rekindle.v1.LogResponse
+	(*StoppingRequest)(nil),     // 28: rekindle.v1.StoppingRequest
+	(*StoppingResponse)(nil),    // 29: rekindle.v1.StoppingResponse
+	(*AwaitTicketRequest)(nil),  // 30: rekindle.v1.AwaitTicketRequest
+	(*AwaitTicketResponse)(nil), // 31: rekindle.v1.AwaitTicketResponse
+	(*SuspendPodRequest)(nil),   // 32: rekindle.v1.SuspendPodRequest
+	(*SuspendPodResponse)(nil),  // 33: rekindle.v1.SuspendPodResponse
+	(*Suspended)(nil),           // 34: rekindle.v1.Suspended
+	(*ResumePodRequest)(nil),    // 35: rekindle.v1.ResumePodRequest
+	(*ResumePodResponse)(nil),   // 36: rekindle.v1.ResumePodResponse
+	(*Resumed)(nil),             // 37: rekindle.v1.Resumed
+	(*SuspendingRequest)(nil),   // 38: rekindle.v1.SuspendingRequest
+	(*SuspendingResponse)(nil),  // 39: rekindle.v1.SuspendingResponse
+	(*WokenRequest)(nil),        // 40: rekindle.v1.WokenRequest
+	(*WokenResponse)(nil),       // 41: rekindle.v1.WokenResponse
 }
 var file_daemon_proto_depIdxs = []int32{
 	2,  // 0: rekindle.v1.ListResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
 	2,  // 1: rekindle.v1.CheckpointResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
 	9,  // 2: rekindle.v1.ExplainResponse.containers:type_name -> rekindle.v1.ContainerReport
-	14, // 3: rekindle.v1.ContainerReport.settings:type_name -> rekindle.v1.Setting
-	15, // 4: rekindle.v1.ContainerReport.problems:type_name -> rekindle.v1.Problem
-	16, // 5: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
-	17, // 6: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
-	13, // 7: rekindle.v1.ContainerReport.findings:type_name -> rekindle.v1.Finding
-	18, // 8: rekindle.v1.ContainerReport.restart:type_name -> rekindle.v1.Prospect
-	18, // 9: rekindle.v1.ContainerReport.successor:type_name -> rekindle.v1.Prospect
-	19, // 10: rekindle.v1.ContainerReport.triggers:type_name -> rekindle.v1.TriggerReport
-	12, // 11: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
-	13, // 12: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
-	16, // 13: rekindle.v1.TriggerReport.last:type_name -> rekindle.v1.Decision
-	24, // 14: rekindle.v1.LogsResponse.logs:type_name -> rekindle.v1.OperationLog
-	0,  // 15: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
-	3,  // 16: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
-	5,  // 17: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
-	7,  // 18: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
-	20, // 19: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
-	10, // 20: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
-	22, // 21: rekindle.v1.Rekindle.Logs:input_type -> rekindle.v1.LogsRequest
-	25, // 22: rekindle.v1.Rekindle.Log:input_type -> rekindle.v1.LogRequest
-	27, // 23: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
-	29, // 24: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
-	1,  // 25: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
-	4,  // 26: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
-	6,  // 27: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
-	8,  // 28: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
-	21, // 29: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
-	11, // 30: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
-	23, // 31: rekindle.v1.Rekindle.Logs:output_type -> rekindle.v1.LogsResponse
-	26, // 32: rekindle.v1.Rekindle.Log:output_type -> rekindle.v1.LogResponse
-	28, // 33: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
-	30, // 34: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
-	25, // [25:35] is the sub-list for method output_type
-	15, // [15:25] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	15, // 3: rekindle.v1.ContainerReport.settings:type_name -> rekindle.v1.Setting
+	16, // 4: rekindle.v1.ContainerReport.problems:type_name -> rekindle.v1.Problem
+	17, // 5: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
+	18, // 6: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
+	14, // 7: rekindle.v1.ContainerReport.findings:type_name -> rekindle.v1.Finding
+	19, // 8: rekindle.v1.ContainerReport.restart:type_name -> rekindle.v1.Prospect
+	19, // 9: rekindle.v1.ContainerReport.successor:type_name -> rekindle.v1.Prospect
+	20, // 10: rekindle.v1.ContainerReport.triggers:type_name -> rekindle.v1.TriggerReport
+	10, // 11: rekindle.v1.ContainerReport.suspension:type_name -> rekindle.v1.SuspensionReport
+	13, // 12: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
+	14, // 13: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
+	17, // 14: rekindle.v1.TriggerReport.last:type_name -> rekindle.v1.Decision
+	25, // 15: rekindle.v1.LogsResponse.logs:type_name -> rekindle.v1.OperationLog
+	34, // 16: rekindle.v1.SuspendPodResponse.containers:type_name -> rekindle.v1.Suspended
+	37, // 17: rekindle.v1.ResumePodResponse.containers:type_name -> rekindle.v1.Resumed
+	0,  // 18: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
+	3,  // 19: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
+	5,  // 20: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
+	32, // 21: rekindle.v1.Rekindle.Suspend:input_type -> rekindle.v1.SuspendPodRequest
+	35, // 22: rekindle.v1.Rekindle.Resume:input_type -> rekindle.v1.ResumePodRequest
+	7,  // 23: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
+	21, // 24: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
+	11, // 25: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
+	23, // 26: rekindle.v1.Rekindle.Logs:input_type -> rekindle.v1.LogsRequest
+	26, // 27: rekindle.v1.Rekindle.Log:input_type -> rekindle.v1.LogRequest
+	28, // 28: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
+	30, // 29: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
+	38, // 30: rekindle.v1.Hooks.Suspending:input_type -> rekindle.v1.SuspendingRequest
+	40, // 31: rekindle.v1.Hooks.Woken:input_type -> rekindle.v1.WokenRequest
+	1,  // 32: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
+	4,  // 33: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
+	6,  // 34: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
+	33, // 35: rekindle.v1.Rekindle.Suspend:output_type -> rekindle.v1.SuspendPodResponse
+	36, // 36: rekindle.v1.Rekindle.Resume:output_type -> rekindle.v1.ResumePodResponse
+	8,  // 37: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
+	22, // 38: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
+	12, // 39: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
+	24, // 40: rekindle.v1.Rekindle.Logs:output_type -> rekindle.v1.LogsResponse
+	27, // 41: rekindle.v1.Rekindle.Log:output_type -> rekindle.v1.LogResponse
+	29, // 42: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
+	31, // 43: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
+	39, // 44: rekindle.v1.Hooks.Suspending:output_type -> rekindle.v1.SuspendingResponse
+	41, // 45: rekindle.v1.Hooks.Woken:output_type -> rekindle.v1.WokenResponse
+	32, // [32:46] is the sub-list for method output_type
+	18, // [18:32] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_daemon_proto_init() }
@@ -2207,7 +2947,7 @@ func file_daemon_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

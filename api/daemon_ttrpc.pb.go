@@ -11,6 +11,8 @@ type RekindleService interface {
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
 	Checkpoint(context.Context, *CheckpointRequest) (*CheckpointResponse, error)
+	Suspend(context.Context, *SuspendPodRequest) (*SuspendPodResponse, error)
+	Resume(context.Context, *ResumePodRequest) (*ResumePodResponse, error)
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
 	Preflight(context.Context, *PreflightRequest) (*PreflightResponse, error)
@@ -41,6 +43,20 @@ func RegisterRekindleService(srv *ttrpc.Server, svc RekindleService) {
 					return nil, err
 				}
 				return svc.Checkpoint(ctx, &req)
+			},
+			"Suspend": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req SuspendPodRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Suspend(ctx, &req)
+			},
+			"Resume": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req ResumePodRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Resume(ctx, &req)
 			},
 			"Explain": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req ExplainRequest
@@ -115,6 +131,22 @@ func (c *rekindleClient) Checkpoint(ctx context.Context, req *CheckpointRequest)
 	return &resp, nil
 }
 
+func (c *rekindleClient) Suspend(ctx context.Context, req *SuspendPodRequest) (*SuspendPodResponse, error) {
+	var resp SuspendPodResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Suspend", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Resume(ctx context.Context, req *ResumePodRequest) (*ResumePodResponse, error) {
+	var resp ResumePodResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Resume", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
 func (c *rekindleClient) Explain(ctx context.Context, req *ExplainRequest) (*ExplainResponse, error) {
 	var resp ExplainResponse
 	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Explain", req, &resp); err != nil {
@@ -158,6 +190,8 @@ func (c *rekindleClient) Log(ctx context.Context, req *LogRequest) (*LogResponse
 type HooksService interface {
 	Stopping(context.Context, *StoppingRequest) (*StoppingResponse, error)
 	AwaitTicket(context.Context, *AwaitTicketRequest) (*AwaitTicketResponse, error)
+	Suspending(context.Context, *SuspendingRequest) (*SuspendingResponse, error)
+	Woken(context.Context, *WokenRequest) (*WokenResponse, error)
 }
 
 func RegisterHooksService(srv *ttrpc.Server, svc HooksService) {
@@ -176,6 +210,20 @@ func RegisterHooksService(srv *ttrpc.Server, svc HooksService) {
 					return nil, err
 				}
 				return svc.AwaitTicket(ctx, &req)
+			},
+			"Suspending": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req SuspendingRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Suspending(ctx, &req)
+			},
+			"Woken": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req WokenRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Woken(ctx, &req)
 			},
 		},
 	})
@@ -202,6 +250,22 @@ func (c *hooksClient) Stopping(ctx context.Context, req *StoppingRequest) (*Stop
 func (c *hooksClient) AwaitTicket(ctx context.Context, req *AwaitTicketRequest) (*AwaitTicketResponse, error) {
 	var resp AwaitTicketResponse
 	if err := c.client.Call(ctx, "rekindle.v1.Hooks", "AwaitTicket", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *hooksClient) Suspending(ctx context.Context, req *SuspendingRequest) (*SuspendingResponse, error) {
+	var resp SuspendingResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Hooks", "Suspending", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *hooksClient) Woken(ctx context.Context, req *WokenRequest) (*WokenResponse, error) {
+	var resp WokenResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Hooks", "Woken", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

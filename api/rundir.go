@@ -171,6 +171,38 @@ type Orders struct {
 	AwaitTicket time.Duration `json:"await_ticket_ns,omitempty"`
 }
 
+// Suspension says whether a container sleeps, and how it did before. The shim
+// writes it whenever that changes; there is none of a container that was never
+// suspended.
+type Suspension struct {
+	Asleep bool `json:"asleep"`
+	// Since is when it fell asleep, or was woken.
+	Since time.Time `json:"since"`
+	// Checkpoint is the id of the one that it sleeps, or last slept, in.
+	Checkpoint string `json:"checkpoint"`
+	// Pid is the host's id of the container's init, while it sleeps that of the
+	// last one. The runtime's own notes have the first one for ever.
+	Pid int `json:"pid"`
+	// Sockets are those that are kept open while it sleeps, in words.
+	Sockets []string `json:"sockets,omitempty"`
+	// Times is how often it was suspended.
+	Times int `json:"times"`
+	// Wake is the last one; nil before the first.
+	Wake *Wake `json:"wake,omitempty"`
+}
+
+// Wake is the end of one suspension.
+type Wake struct {
+	// Reason is what woke the container.
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	// Took is the time from the reason until the container ran, or until it was
+	// given up.
+	Took time.Duration `json:"took_ns"`
+	// Error says why the container could not be woken and has ended.
+	Error string `json:"error,omitempty"`
+}
+
 // record names the file that holds a record of type T.
 func record(v any) (string, error) {
 	switch v.(type) {
@@ -188,6 +220,8 @@ func record(v any) (string, error) {
 		return "stop.json", nil
 	case *Orders:
 		return "orders.json", nil
+	case *Suspension:
+		return "suspension.json", nil
 	}
 	return "", fmt.Errorf("no record of type %T", v)
 }

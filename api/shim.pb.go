@@ -27,8 +27,8 @@ type DumpRequest struct {
 	// dir is an existing, empty, root-only directory. Dump fills it with criu/,
 	// rootfs/, shm/, config.json and dump.log.
 	Dir string `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`
-	// hold: the container stays frozen after a good dump, until its stop goes on.
-	// Only while the shim holds a stop signal back.
+	// hold: the container stays frozen after a good dump, until its stop or its
+	// suspension goes on. Only while the shim waits for that dump.
 	Hold bool `protobuf:"varint,3,opt,name=hold,proto3" json:"hold,omitempty"`
 	// timeout_ns bounds the dump itself, in nanoseconds.
 	TimeoutNs int64 `protobuf:"varint,4,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`
@@ -176,6 +176,270 @@ func (x *DumpResponse) GetCpuNs() int64 {
 	return 0
 }
 
+// SuspendRequest says what the container's policy asks for. What of it cannot be
+// done is a reason not to suspend.
+type SuspendRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ContainerId string                 `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// reason goes into the checkpoint.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// keep_connections: the container's sockets, with the connections on them,
+	// stay open, and traffic wakes it. Else they are closed.
+	KeepConnections bool `protobuf:"varint,3,opt,name=keep_connections,json=keepConnections,proto3" json:"keep_connections,omitempty"`
+	// answer_probes: the kubelet's probes are answered while the container sleeps,
+	// and do not wake it.
+	AnswerProbes bool `protobuf:"varint,4,opt,name=answer_probes,json=answerProbes,proto3" json:"answer_probes,omitempty"`
+	// wake_to_stop: a stop signal wakes the container, and is delivered to it.
+	// Else it ends as it sleeps, and its successor goes on from there.
+	WakeToStop bool `protobuf:"varint,5,opt,name=wake_to_stop,json=wakeToStop,proto3" json:"wake_to_stop,omitempty"`
+	// drop_cache: what a resume leaves of the images in the page cache is dropped.
+	DropCache bool `protobuf:"varint,6,opt,name=drop_cache,json=dropCache,proto3" json:"drop_cache,omitempty"`
+	// resume_timeout_ns bounds a later resume, in nanoseconds.
+	ResumeTimeoutNs int64 `protobuf:"varint,7,opt,name=resume_timeout_ns,json=resumeTimeoutNs,proto3" json:"resume_timeout_ns,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SuspendRequest) Reset() {
+	*x = SuspendRequest{}
+	mi := &file_shim_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendRequest) ProtoMessage() {}
+
+func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shim_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
+func (*SuspendRequest) Descriptor() ([]byte, []int) {
+	return file_shim_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SuspendRequest) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *SuspendRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SuspendRequest) GetKeepConnections() bool {
+	if x != nil {
+		return x.KeepConnections
+	}
+	return false
+}
+
+func (x *SuspendRequest) GetAnswerProbes() bool {
+	if x != nil {
+		return x.AnswerProbes
+	}
+	return false
+}
+
+func (x *SuspendRequest) GetWakeToStop() bool {
+	if x != nil {
+		return x.WakeToStop
+	}
+	return false
+}
+
+func (x *SuspendRequest) GetDropCache() bool {
+	if x != nil {
+		return x.DropCache
+	}
+	return false
+}
+
+func (x *SuspendRequest) GetResumeTimeoutNs() int64 {
+	if x != nil {
+		return x.ResumeTimeoutNs
+	}
+	return 0
+}
+
+type SuspendResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// checkpoint is the id of the one that the container sleeps in.
+	Checkpoint string `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// sockets are those that are kept open, in words.
+	Sockets       []string `protobuf:"bytes,2,rep,name=sockets,proto3" json:"sockets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendResponse) Reset() {
+	*x = SuspendResponse{}
+	mi := &file_shim_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendResponse) ProtoMessage() {}
+
+func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shim_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
+func (*SuspendResponse) Descriptor() ([]byte, []int) {
+	return file_shim_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SuspendResponse) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *SuspendResponse) GetSockets() []string {
+	if x != nil {
+		return x.Sockets
+	}
+	return nil
+}
+
+type ResumeRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ContainerId string                 `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// reason is kept as what woke the container.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRequest) Reset() {
+	*x = ResumeRequest{}
+	mi := &file_shim_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRequest) ProtoMessage() {}
+
+func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shim_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRequest) Descriptor() ([]byte, []int) {
+	return file_shim_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ResumeRequest) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ResumeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// resumed is false when the container was awake.
+	Resumed bool `protobuf:"varint,1,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	// took_ns is how long it took, in nanoseconds.
+	TookNs        int64 `protobuf:"varint,2,opt,name=took_ns,json=tookNs,proto3" json:"took_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeResponse) Reset() {
+	*x = ResumeResponse{}
+	mi := &file_shim_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeResponse) ProtoMessage() {}
+
+func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shim_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
+func (*ResumeResponse) Descriptor() ([]byte, []int) {
+	return file_shim_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ResumeResponse) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
+func (x *ResumeResponse) GetTookNs() int64 {
+	if x != nil {
+		return x.TookNs
+	}
+	return 0
+}
+
 var File_shim_proto protoreflect.FileDescriptor
 
 const file_shim_proto_rawDesc = "" +
@@ -195,9 +459,32 @@ const file_shim_proto_rawDesc = "" +
 	"\fDumpResponse\x12\x19\n" +
 	"\bpause_ns\x18\x01 \x01(\x03R\apauseNs\x12\x17\n" +
 	"\adump_ns\x18\x02 \x01(\x03R\x06dumpNs\x12\x15\n" +
-	"\x06cpu_ns\x18\x03 \x01(\x03R\x05cpuNs2M\n" +
+	"\x06cpu_ns\x18\x03 \x01(\x03R\x05cpuNs\"\x88\x02\n" +
+	"\x0eSuspendRequest\x12!\n" +
+	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12)\n" +
+	"\x10keep_connections\x18\x03 \x01(\bR\x0fkeepConnections\x12#\n" +
+	"\ranswer_probes\x18\x04 \x01(\bR\fanswerProbes\x12 \n" +
+	"\fwake_to_stop\x18\x05 \x01(\bR\n" +
+	"wakeToStop\x12\x1d\n" +
+	"\n" +
+	"drop_cache\x18\x06 \x01(\bR\tdropCache\x12*\n" +
+	"\x11resume_timeout_ns\x18\a \x01(\x03R\x0fresumeTimeoutNs\"K\n" +
+	"\x0fSuspendResponse\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\tR\n" +
+	"checkpoint\x12\x18\n" +
+	"\asockets\x18\x02 \x03(\tR\asockets\"J\n" +
+	"\rResumeRequest\x12!\n" +
+	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"C\n" +
+	"\x0eResumeResponse\x12\x18\n" +
+	"\aresumed\x18\x01 \x01(\bR\aresumed\x12\x17\n" +
+	"\atook_ns\x18\x02 \x01(\x03R\x06tookNs2\xea\x01\n" +
 	"\x04Shim\x12E\n" +
-	"\x04Dump\x12\x1d.rekindle.shim.v1.DumpRequest\x1a\x1e.rekindle.shim.v1.DumpResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
+	"\x04Dump\x12\x1d.rekindle.shim.v1.DumpRequest\x1a\x1e.rekindle.shim.v1.DumpResponse\x12N\n" +
+	"\aSuspend\x12 .rekindle.shim.v1.SuspendRequest\x1a!.rekindle.shim.v1.SuspendResponse\x12K\n" +
+	"\x06Resume\x12\x1f.rekindle.shim.v1.ResumeRequest\x1a .rekindle.shim.v1.ResumeResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
 
 var (
 	file_shim_proto_rawDescOnce sync.Once
@@ -211,16 +498,24 @@ func file_shim_proto_rawDescGZIP() []byte {
 	return file_shim_proto_rawDescData
 }
 
-var file_shim_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_shim_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_shim_proto_goTypes = []any{
-	(*DumpRequest)(nil),  // 0: rekindle.shim.v1.DumpRequest
-	(*DumpResponse)(nil), // 1: rekindle.shim.v1.DumpResponse
+	(*DumpRequest)(nil),     // 0: rekindle.shim.v1.DumpRequest
+	(*DumpResponse)(nil),    // 1: rekindle.shim.v1.DumpResponse
+	(*SuspendRequest)(nil),  // 2: rekindle.shim.v1.SuspendRequest
+	(*SuspendResponse)(nil), // 3: rekindle.shim.v1.SuspendResponse
+	(*ResumeRequest)(nil),   // 4: rekindle.shim.v1.ResumeRequest
+	(*ResumeResponse)(nil),  // 5: rekindle.shim.v1.ResumeResponse
 }
 var file_shim_proto_depIdxs = []int32{
 	0, // 0: rekindle.shim.v1.Shim.Dump:input_type -> rekindle.shim.v1.DumpRequest
-	1, // 1: rekindle.shim.v1.Shim.Dump:output_type -> rekindle.shim.v1.DumpResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
+	2, // 1: rekindle.shim.v1.Shim.Suspend:input_type -> rekindle.shim.v1.SuspendRequest
+	4, // 2: rekindle.shim.v1.Shim.Resume:input_type -> rekindle.shim.v1.ResumeRequest
+	1, // 3: rekindle.shim.v1.Shim.Dump:output_type -> rekindle.shim.v1.DumpResponse
+	3, // 4: rekindle.shim.v1.Shim.Suspend:output_type -> rekindle.shim.v1.SuspendResponse
+	5, // 5: rekindle.shim.v1.Shim.Resume:output_type -> rekindle.shim.v1.ResumeResponse
+	3, // [3:6] is the sub-list for method output_type
+	0, // [0:3] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -237,7 +532,7 @@ func file_shim_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shim_proto_rawDesc), len(file_shim_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

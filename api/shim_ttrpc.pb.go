@@ -9,6 +9,8 @@ import (
 
 type ShimService interface {
 	Dump(context.Context, *DumpRequest) (*DumpResponse, error)
+	Suspend(context.Context, *SuspendRequest) (*SuspendResponse, error)
+	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
 }
 
 func RegisterShimService(srv *ttrpc.Server, svc ShimService) {
@@ -20,6 +22,20 @@ func RegisterShimService(srv *ttrpc.Server, svc ShimService) {
 					return nil, err
 				}
 				return svc.Dump(ctx, &req)
+			},
+			"Suspend": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req SuspendRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Suspend(ctx, &req)
+			},
+			"Resume": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req ResumeRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Resume(ctx, &req)
 			},
 		},
 	})
@@ -38,6 +54,22 @@ func NewShimClient(client *ttrpc.Client) ShimService {
 func (c *shimClient) Dump(ctx context.Context, req *DumpRequest) (*DumpResponse, error) {
 	var resp DumpResponse
 	if err := c.client.Call(ctx, "rekindle.shim.v1.Shim", "Dump", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *shimClient) Suspend(ctx context.Context, req *SuspendRequest) (*SuspendResponse, error) {
+	var resp SuspendResponse
+	if err := c.client.Call(ctx, "rekindle.shim.v1.Shim", "Suspend", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *shimClient) Resume(ctx context.Context, req *ResumeRequest) (*ResumeResponse, error) {
+	var resp ResumeResponse
+	if err := c.client.Call(ctx, "rekindle.shim.v1.Shim", "Resume", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

@@ -46,7 +46,7 @@ func NewService(ctx context.Context, publisher shim.Publisher, sd shutdown.Servi
 // RegisterTTRPC serves the task service and our own on one server.
 func (s *Service) RegisterTTRPC(server *ttrpc.Server) error {
 	taskAPI.RegisterTTRPCTaskService(server, s)
-	api.RegisterShimService(server, s)
+	api.RegisterShimService(server, face{s})
 	return nil
 }
 

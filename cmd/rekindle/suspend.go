@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/api"
+)
+
+// nap is a container that was suspended or resumed, as -o json shows it. TookNs
+// is 0 when it slept, or was awake, already.
+type nap struct {
+	Name       string   `json:"name"`
+	ID         string   `json:"id"`
+	TookNs     int64    `json:"tookNs"`
+	Checkpoint string   `json:"checkpoint,omitempty"`
+	Sockets    []string `json:"sockets,omitempty"`
+}
+
+func (a *app) suspend() *cobra.Command {
+	return &cobra.Command{
+		Use:   "suspend NAMESPACE/POD[/CONTAINER]",
+		Short: "Put containers to sleep now, and give their memory back",
+		Long: `Put one container, or all managed containers of a pod, to sleep where they are.
+Each is checkpointed and its processes end, but the pod stays as it is, Running
+and with its address, until something wakes the container.`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.verb(checkpointTime, func(ctx context.Context, _ *cobra.Command, args []string) error {
+			t, d, err := a.meant(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			defer d.close()
+			resp, err := d.Suspend(ctx, &api.SuspendPodRequest{Namespace: t.namespace, Pod: t.pod, Container: t.container})
+			if err != nil {
+				return d.fault(err)
+			}
+			list := []nap{}
+			for _, c := range resp.Containers {
+				list = append(list, nap{c.Name, c.ContainerId, c.TookNs, c.Checkpoint, c.Sockets})
+			}
+			return a.writeNaps(list, "asleep")
+		}),
+	}
+}
+
+func (a *app) resume() *cobra.Command {
+	return &cobra.Command{
+		Use:   "resume NAMESPACE/POD[/CONTAINER]",
+		Short: "Wake suspended containers now",
+		Long: `Wake one container, or all managed containers of a pod, and return when they run.
+One that is awake is left as it is. One that cannot be woken has ended, and is
+created anew as after any fault.`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.verb(checkpointTime, func(ctx context.Context, _ *cobra.Command, args []string) error {
+			t, d, err := a.meant(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			defer d.close()
+			resp, err := d.Resume(ctx, &api.ResumePodRequest{Namespace: t.namespace, Pod: t.pod, Container: t.container})
+			if err != nil {
+				return d.fault(err)
+			}
+			list := []nap{}
+			for _, c := range resp.Containers {
+				list = append(list, nap{Name: c.Name, ID: c.ContainerId, TookNs: c.TookNs})
+			}
+			return a.writeNaps(list, "awake")
+		}),
+	}
+}
+
+// meant reads which containers are meant, and connects to the daemon.
+func (a *app) meant(ctx context.Context, arg string) (target, *daemon, error) {
+	t, err := parseTarget(arg, true)
+	if err != nil {
+		return target{}, nil, err
+	}
+	d, err := a.dial(ctx)
+	return t, d, err
+}
+
+func (a *app) writeNaps(list []nap, state string) error {
+	if a.output == outputJSON {
+		return a.writeJSON(map[string]any{"containers": list})
+	}
+	t := newTable(a.stdout, "CONTAINER", "STATE", "TOOK", "CHECKPOINT")
+	for _, n := range list {
+		took := "already"
+		if n.TookNs > 0 {
+			took = time.Duration(n.TookNs).Round(time.Millisecond).String()
+		}
+		t.row(n.Name, state, took, n.Checkpoint)
+	}
+	return t.flush()
+}
