@@ -16,6 +16,7 @@ type Config struct {
 	Defaults   Defaults   `toml:"defaults"`
 	Bounds     Bounds     `toml:"bounds"`
 	Limits     Limits     `toml:"limits"`
+	Sleep      Sleep      `toml:"sleep"`
 	CRIU       CRIU       `toml:"criu"`
 }
 
@@ -92,6 +93,17 @@ type Defaults struct {
 	Keep int `toml:"keep" example:"5"`
 	// Restore is one of [RestoreModes].
 	Restore string `toml:"restore" example:"\"successor\""`
+	// IdleAfter is how long a container has to be quiet to be idle.
+	IdleAfter Duration `toml:"idle_after" example:"\"15m\""`
+	// IdleAction is one of [IdleActions].
+	IdleAction string `toml:"idle_action" example:"\"checkpoint\""`
+	// IdleCPU is up to how much CPU time a container is quiet, in thousandths of a
+	// processor.
+	IdleCPU int `toml:"idle_cpu" example:"50"`
+	// IdleTraffic is up to how many bytes per second a container is quiet.
+	IdleTraffic Size `toml:"idle_traffic" example:"\"1KiB\""`
+	// StayAwake is how long a container that was woken stays awake at least.
+	StayAwake Duration `toml:"stay_awake" example:"\"2m\""`
 }
 
 // Bounds limits what annotations may ask for; more is cut down to the bound.
@@ -104,6 +116,19 @@ type Bounds struct {
 	// ReadyMax is how long after its creation a container may become ready, for
 	// the ready trigger.
 	ReadyMax Duration `toml:"ready_max" example:"\"10m\""`
+	// IdleMin and IdleMax bound the annotation idle-after, IdleMax also stay-awake.
+	IdleMin Duration `toml:"idle_min" example:"\"1m\""`
+	IdleMax Duration `toml:"idle_max" example:"\"12h\""`
+	// IdleAction is the most of [IdleActions] that may be done.
+	IdleAction string `toml:"idle_action"`
+	// IdleCPUMax and IdleTrafficMax bound the annotations idle-cpu and
+	// idle-traffic.
+	IdleCPUMax     int  `toml:"idle_cpu_max" example:"200"`
+	IdleTrafficMax Size `toml:"idle_traffic_max" example:"\"64KiB\""`
+	// StayAwakeMin bounds the annotation stay-awake from below.
+	StayAwakeMin Duration `toml:"stay_awake_min" example:"\"10s\""`
+	// WakeMin is the least time between two wakes by the annotation wake-at.
+	WakeMin Duration `toml:"wake_min" example:"\"10m\""`
 }
 
 // Limits bounds what one node does at a time and for how long.
@@ -143,6 +168,13 @@ type Limits struct {
 	LogsKept int `toml:"logs_kept" example:"10"`
 }
 
+// Sleep says how suspended containers are kept on this node.
+type Sleep struct {
+	// AtStart is one of [StartModes]: what the daemon does, when it starts, with
+	// the containers that sleep.
+	AtStart string `toml:"at_start" example:"\"wake\""`
+}
+
 // CRIU holds the options of CRIU that depend on the node's workloads.
 type CRIU struct {
 	// GhostLimit is the largest deleted but still open file a dump carries.
@@ -166,8 +198,15 @@ func Default() Config {
 		Log:        Log{Level: "info", Format: "text"},
 		Audit:      Audit{Path: "/var/log/rekindle/audit.log", MaxSize: 16 * MiB, MaxFiles: 5},
 		Namespaces: Namespaces{Allow: []string{}, Deny: []string{"kube-system"}},
-		Defaults:   Defaults{Interval: Seconds(60), Keep: 3, Restore: "auto"},
-		Bounds:     Bounds{IntervalMin: Seconds(5), IntervalMax: Duration{24 * time.Hour}, KeepMax: 10, ReadyMax: Duration{time.Hour}},
+		Defaults: Defaults{
+			Interval: Seconds(60), Keep: 3, Restore: "auto",
+			IdleAfter: Duration{5 * time.Minute}, IdleAction: "suspend", IdleCPU: 20, StayAwake: Seconds(30),
+		},
+		Bounds: Bounds{
+			IntervalMin: Seconds(5), IntervalMax: Duration{24 * time.Hour}, KeepMax: 10, ReadyMax: Duration{time.Hour},
+			IdleMin: Seconds(30), IdleMax: Duration{24 * time.Hour}, IdleAction: "suspend", IdleCPUMax: 500, IdleTrafficMax: MiB,
+			StayAwakeMin: Seconds(5), WakeMin: Seconds(60),
+		},
 		Limits: Limits{
 			ConcurrentDumps: 2,
 			DumpTimeout:     Seconds(60),
@@ -181,6 +220,7 @@ func Default() Config {
 			MaxRestores:     2,
 			LogsKept:        5,
 		},
-		CRIU: CRIU{GhostLimit: 512 * MiB},
+		Sleep: Sleep{AtStart: "sleep"},
+		CRIU:  CRIU{GhostLimit: 512 * MiB},
 	}
 }

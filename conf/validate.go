@@ -28,6 +28,12 @@ const (
 	maxPressure    = 95 // percent; a restore needs memory within the limit too
 	maxRestores    = 100
 	maxLogsKept    = 50
+	minIdle        = time.Second // what is looked at every so often cannot be known sooner
+	maxIdle        = 30 * 24 * time.Hour
+	maxIdleCPU     = 1000 // a whole processor
+	maxIdleTraffic = 100 * MiB
+	maxStayAwake   = time.Hour
+	maxWake        = 24 * time.Hour
 	minMinFree     = 16 * MiB // room for manifests and marks of what is already there
 	maxMinFree     = 1024 * TiB
 	maxMaxAge      = 10 * 365 * 24 * time.Hour
@@ -44,6 +50,13 @@ var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
 // RestoreModes are the values of defaults.restore and of the annotation.
 var RestoreModes = []string{"auto", "never", "fault", "successor", "clone"}
+
+// IdleActions are the values of defaults.idle_action, of bounds.idle_action and of
+// the annotation, the least first.
+var IdleActions = []string{"checkpoint", "suspend"}
+
+// StartModes are the values of sleep.at_start.
+var StartModes = []string{"sleep", "wake"}
 
 // checker collects the mistakes of one Config.
 type checker struct {
@@ -85,6 +98,8 @@ func (c *checker) all(cfg Config) {
 	c.bounds(cfg.Bounds)
 	c.defaults(cfg)
 	c.limits(cfg.Limits)
+	c.idle(cfg)
+	c.oneOf("sleep.at_start", cfg.Sleep.AtStart, StartModes...)
 	c.size("criu.ghost_limit", cfg.CRIU.GhostLimit, 0, maxGhostLimit)
 }
 
@@ -160,10 +175,7 @@ func (c *checker) bounds(b Bounds) {
 	c.duration("bounds.interval_max", b.IntervalMax, minInterval, maxInterval)
 	c.number("bounds.keep_max", b.KeepMax, maxKeep)
 	c.duration("bounds.ready_max", b.ReadyMax, time.Second, maxReady)
-	if b.IntervalMin.Duration > b.IntervalMax.Duration {
-		c.fail("bounds.interval_min", "make it at most bounds.interval_max",
-			"%v is above bounds.interval_max, %v", b.IntervalMin, b.IntervalMax)
-	}
+	c.atMost("bounds.interval_min", b.IntervalMin, "bounds.interval_max", b.IntervalMax)
 }
 
 func (c *checker) defaults(cfg Config) {
@@ -173,6 +185,36 @@ func (c *checker) defaults(cfg Config) {
 	c.number("defaults.keep", d.Keep, b.KeepMax)
 	c.rule("defaults.keep", "1 to bounds.keep_max")
 	c.oneOf("defaults.restore", d.Restore, RestoreModes...)
+}
+
+// idle checks what is said of idle and of sleeping containers.
+func (c *checker) idle(cfg Config) {
+	d, b := cfg.Defaults, cfg.Bounds
+	c.duration("bounds.idle_min", b.IdleMin, minIdle, maxIdle)
+	c.duration("bounds.idle_max", b.IdleMax, minIdle, maxIdle)
+	c.atMost("bounds.idle_min", b.IdleMin, "bounds.idle_max", b.IdleMax)
+	c.oneOf("bounds.idle_action", b.IdleAction, IdleActions...)
+	c.number("bounds.idle_cpu_max", b.IdleCPUMax, maxIdleCPU)
+	c.size("bounds.idle_traffic_max", b.IdleTrafficMax, 0, maxIdleTraffic)
+	c.duration("bounds.stay_awake_min", b.StayAwakeMin, 0, maxStayAwake)
+	c.atMost("bounds.stay_awake_min", b.StayAwakeMin, "bounds.idle_max", b.IdleMax)
+	c.duration("bounds.wake_min", b.WakeMin, time.Second, maxWake)
+
+	c.duration("defaults.idle_after", d.IdleAfter, b.IdleMin.Duration, b.IdleMax.Duration)
+	c.rule("defaults.idle_after", "bounds.idle_min to bounds.idle_max")
+	c.oneOf("defaults.idle_action", d.IdleAction, IdleActions...)
+	c.rule("defaults.idle_action", "one of %s; not more than bounds.idle_action", quoted(IdleActions))
+	if slices.Index(IdleActions, d.IdleAction) > slices.Index(IdleActions, b.IdleAction) {
+		c.fail("defaults.idle_action", "write "+strconv.Quote(b.IdleAction)+" for both", "%q is more than bounds.idle_action allows", d.IdleAction)
+	}
+	c.rule("defaults.idle_cpu", "0 to bounds.idle_cpu_max")
+	if d.IdleCPU < 0 || d.IdleCPU > b.IdleCPUMax {
+		c.fail("defaults.idle_cpu", fmt.Sprintf("write a number from 0 to %d", b.IdleCPUMax), "%d is out of range", d.IdleCPU)
+	}
+	c.size("defaults.idle_traffic", d.IdleTraffic, 0, b.IdleTrafficMax)
+	c.rule("defaults.idle_traffic", "0B to bounds.idle_traffic_max")
+	c.duration("defaults.stay_awake", d.StayAwake, b.StayAwakeMin.Duration, b.IdleMax.Duration)
+	c.rule("defaults.stay_awake", "bounds.stay_awake_min to bounds.idle_max")
 }
 
 func (c *checker) limits(l Limits) {
@@ -230,6 +272,13 @@ func (c *checker) duration(key string, d Duration, lo, hi time.Duration) {
 	rule := c.rule(key, "%v to %v", Duration{lo}, Duration{hi})
 	if d.Duration < lo || d.Duration > hi {
 		c.fail(key, "write a duration from "+rule, "%v is out of range", d)
+	}
+}
+
+// atMost refuses bounds that cross.
+func (c *checker) atMost(key string, d Duration, other string, most Duration) {
+	if d.Duration > most.Duration {
+		c.fail(key, "make it at most "+other, "%v is above %s, %v", d, other, most)
 	}
 }
 

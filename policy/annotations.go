@@ -74,24 +74,19 @@ func (r *resolver) on() ([]Trigger, string) {
 	return nil, plain(sources[0].key) + " names no trigger; known are " + join(knownTriggers)
 }
 
-// triggers reads one list. A known trigger opts in even if this version does
-// not act on it yet: requests and restores work all the same.
+// triggers reads one list. One known trigger opts in.
 func (r *resolver) triggers(s source) ([]Trigger, bool) {
 	on := map[Trigger]bool{Request: true}
 	valid := false
 	for _, name := range r.elements(s) {
 		t := Trigger(name)
-		switch {
-		case slices.Contains(supportedTriggers, t):
-			on[t], valid = true, true
-		case slices.Contains(knownTriggers, t):
-			valid = true
-			r.problem(s, name, "this trigger is not supported yet", ignored)
-		default:
+		if !slices.Contains(knownTriggers, t) {
 			r.problem(s, name, "is not a trigger; known are "+join(knownTriggers), ignored)
+			continue
 		}
+		on[t], valid = true, true
 	}
-	return slices.DeleteFunc(slices.Clone(supportedTriggers), func(t Trigger) bool { return !on[t] }), valid
+	return slices.DeleteFunc(slices.Clone(knownTriggers), func(t Trigger) bool { return !on[t] }), valid
 }
 
 // elements splits a comma-separated list. Spaces around elements and empty
@@ -114,27 +109,8 @@ func (r *resolver) elements(s source) []string {
 }
 
 func (r *resolver) interval() {
-	b := r.cfg.Bounds
-	r.policy.Interval = r.cfg.Defaults.Interval.Duration
-	r.use(KeyInterval, SourceConfig, source{})
-	for _, s := range r.sources(KeyInterval) {
-		d, err := parseDuration(s.value)
-		if err != nil {
-			r.problem(s, s.value, err.Error(), ignored)
-			continue
-		}
-		r.policy.Interval = min(max(d, b.IntervalMin.Duration), b.IntervalMax.Duration)
-		kind := s.kind
-		if d < b.IntervalMin.Duration {
-			r.problem(s, s.value, "is below bounds.interval_min of the config file", b.IntervalMin.String()+" is used")
-			kind = SourceBound
-		} else if d > b.IntervalMax.Duration {
-			r.problem(s, s.value, "is above bounds.interval_max of the config file", b.IntervalMax.String()+" is used")
-			kind = SourceBound
-		}
-		r.use(KeyInterval, kind, s)
-		return
-	}
+	d, b := r.cfg.Defaults, r.cfg.Bounds
+	r.policy.Interval = r.duration(KeyInterval, d.Interval, limit[conf.Duration]{"bounds.interval_min", b.IntervalMin}, limit[conf.Duration]{"bounds.interval_max", b.IntervalMax})
 }
 
 func (r *resolver) keep() {
@@ -175,18 +151,7 @@ func parseCount(value string) (int, bool) {
 }
 
 func (r *resolver) restore() {
-	r.policy.Restore = RestoreMode(r.cfg.Defaults.Restore)
-	r.use(KeyRestore, SourceConfig, source{})
-	for _, s := range r.sources(KeyRestore) {
-		mode := strings.Trim(s.value, " \t")
-		if !slices.Contains(conf.RestoreModes, mode) {
-			r.problem(s, s.value, "is not one of "+strings.Join(conf.RestoreModes, ", "), ignored)
-			continue
-		}
-		r.policy.Restore = RestoreMode(mode)
-		r.use(KeyRestore, s.kind, s)
-		return
-	}
+	r.policy.Restore = choose(r, KeyRestore, SourceConfig, RestoreMode(r.cfg.Defaults.Restore), modes[RestoreMode](conf.RestoreModes))
 }
 
 // selected tells whether the containers annotation covers the container. A list

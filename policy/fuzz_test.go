@@ -23,6 +23,8 @@ func FuzzResolve(f *testing.F) {
 	f.Add("rekindle.dev/containers=app,b\nb.rekindle.dev/on=stop", uint8(0), "request,request, ,idle,\x1b[2J", "", "b", int64(1e9), int64(1e18), int64(1e18), -5, 1000)
 	f.Add("rekindle.dev/k\u0435ep=3\nrekindle.dev/restore=\u202eauto\n.rekindle.dev/on=stop\nrekindle.dev/=\n=", uint8(1), "0.0000000001ms", "shop", "", int64(0), int64(0), int64(0), 0, 0)
 	f.Add(strings.Repeat("rekindle.dev/x\n", 3)+"app\n.rekindle.dev/interval=9h", uint8(3), strings.Repeat("9", 70)+"h", "a b", "app\"", int64(-1), int64(7), int64(1<<62), 4, 2)
+	f.Add("rekindle.dev/on=idle\nrekindle.dev/idle-after=1s\nrekindle.dev/wake-at=TZ=0\nrekindle.dev/idle-action=suspend", uint8(15), "0,1 0 29 2 *", "shop", "app", int64(1e9), int64(60e9), int64(9e12), 2, 10)
+	f.Add("rekindle.dev/on=idle\nrekindle.dev/wake-at=@every 1s\nrekindle.dev/idle-traffic=9223372036854775807B", uint8(9), "+3m", "shop", "app", int64(1e9), int64(60e9), int64(9e12), 3, 10)
 	f.Fuzz(func(t *testing.T, text string, which uint8, value, namespace, container string, low, middle, high int64, keep, most int) {
 		cfg := bounded(low, middle, high, keep, most)
 		pod := map[string]string{}
@@ -68,6 +70,16 @@ func bounded(low, middle, high int64, keep, most int) conf.Config {
 	b.IntervalMax = span(high, int64(b.IntervalMin.Duration), int64(720*time.Hour))
 	d.Interval = span(middle, int64(b.IntervalMin.Duration), int64(b.IntervalMax.Duration))
 	b.ReadyMax = span(middle, int64(time.Second), int64(24*time.Hour))
+	b.IdleMin, b.IdleMax = b.IntervalMin, b.IntervalMax
+	b.StayAwakeMin = span(low, 0, int64(min(time.Hour, b.IdleMax.Duration)))
+	b.WakeMin = span(middle, int64(time.Second), int64(24*time.Hour))
+	b.IdleCPUMax = min(max(most, 1), 1000)
+	b.IdleTrafficMax = conf.Size(min(max(middle, 0), 100<<20))
+	d.IdleAfter, d.StayAwake = d.Interval, span(middle, int64(b.StayAwakeMin.Duration), int64(b.IdleMax.Duration))
+	d.IdleCPU, d.IdleTraffic = min(max(keep, 0), b.IdleCPUMax), conf.Size(min(max(low, 0), b.IdleTrafficMax.Bytes()))
+	if keep%2 == 0 {
+		b.IdleAction, d.IdleAction = "checkpoint", "checkpoint"
+	}
 	b.KeepMax = min(max(most, 1), 1000)
 	d.Keep = min(max(keep, 1), b.KeepMax)
 	return cfg
@@ -118,16 +130,46 @@ func within(t *testing.T, p policy.Policy, cfg conf.Config) {
 	if !slices.Contains(conf.RestoreModes, string(p.Restore)) {
 		t.Fatalf("Restore=%q is not known", p.Restore)
 	}
+	if cfg.Bounds.IdleAction != string(p.Idle.Action) && p.Idle.Action != policy.CheckpointIdle {
+		t.Fatalf("Action=%q, and bounds.idle_action is %q", p.Idle.Action, cfg.Bounds.IdleAction)
+	}
+	wakes(t, p.Sleep, cfg.Bounds.WakeMin.Duration)
+}
+
+// wakes makes sure that a schedule wakes later than it is asked, and no more
+// often than it may.
+func wakes(t *testing.T, s policy.Sleep, least time.Duration) {
+	t.Helper()
+	asleep, woken := time.Date(2024, time.February, 28, 23, 59, 59, 999, time.UTC), time.Time{}
+	for range 5 {
+		next := s.WakeAt.Next(asleep, woken)
+		if next.IsZero() {
+			return
+		}
+		if !next.After(asleep) || !woken.IsZero() && next.Sub(woken) < least {
+			t.Fatalf("%s wakes at %s, after %s, asleep since %s; at least %s should be between", s.WakeAt, next, woken, asleep, least)
+		}
+		asleep, woken = next.Add(time.Millisecond), next
+	}
 }
 
 func number(t *testing.T, value, kind string) int64 {
 	t.Helper()
-	if kind == "duration" {
+	switch {
+	case kind == "duration" && value != "0":
 		d, err := time.ParseDuration(value)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return int64(d)
+	case kind == "size" && value != "0":
+		var s conf.Size
+		if err := s.UnmarshalText([]byte(value)); err != nil {
+			t.Fatal(err)
+		}
+		return s.Bytes()
+	case kind == "milli-CPU":
+		value = strings.TrimSuffix(value, "m")
 	}
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {
@@ -139,7 +181,10 @@ func number(t *testing.T, value, kind string) int64 {
 // safe makes sure that everything a policy prints is short ASCII on one line.
 func safe(t *testing.T, p policy.Policy) {
 	t.Helper()
-	texts := []string{p.Why, p.Value(policy.KeyContainers), p.Value(policy.KeyReady)}
+	texts := []string{p.Why}
+	for _, s := range p.Settings() {
+		texts = append(texts, s.Value, s.From)
+	}
 	for _, problem := range p.Problems {
 		texts = append(texts, problem.String())
 	}

