@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
+	"github.com/rekindle-dev/rekindle/fail"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
 )
@@ -155,9 +157,13 @@ func (a *Agent) issue(ctx context.Context, t *tracked) (choice, error) {
 func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 	id, restore := c.ID, 0
 	// The hold comes first: from here on nothing retires the checkpoint, and if
-	// that happened just before, the claim fails.
-	a.hold(t, id)
-	err := a.store.Update(id, func(m *store.Marks) error {
+	// that happened just before, it fails.
+	err := a.hold(t, id)
+	if err != nil {
+		t.RestoredFrom = ""
+		return fmt.Errorf("claim checkpoint: %w", err)
+	}
+	err = a.store.Update(id, func(m *store.Marks) error {
 		m.Restores++
 		restore = m.Restores
 		if t.Cloned = t.clones(*c, *m); t.Cloned {
@@ -178,16 +184,25 @@ func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 	ticket := &api.Ticket{
 		Checkpoint: id,
 		Dir:        c.Dir(),
+		Manifest:   c.Sum(),
+		Trusted:    a.trusted(c),
 		Timeout:    a.Config().Limits.RestoreTimeout.Duration,
 		Restored: api.Restored{
 			Checkpoint: id, Restore: restore, Namespace: t.Namespace, Pod: t.Pod, PodUID: t.PodUID,
 		},
 	}
-	if err := t.dir.Write(ticket); err != nil {
+	err = fail.TicketClaimed.Hit()
+	if err == nil {
+		err = t.dir.Write(ticket)
+	}
+	if err == nil {
+		err = fail.TicketWritten.Hit()
+	}
+	if err != nil {
 		a.unclaim(t)
 		a.release(t)
 		t.RestoredFrom = ""
-		return err
+		return errors.Join(err, t.dir.Discard(ticket))
 	}
 	return nil
 }

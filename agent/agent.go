@@ -40,8 +40,6 @@ type Agent struct {
 
 	mu         sync.Mutex
 	containers map[string]*tracked
-	// issued counts the tickets whose outcome is not known, by checkpoint.
-	issued map[string]int
 	// starts are being checkpointed by the ready trigger.
 	starts map[start]bool
 }
@@ -54,10 +52,10 @@ func New(ctx context.Context, cfg conf.Config, s *store.Store, node Node, m *Met
 		synchronized: make(chan struct{}),
 		dumps:        newTurns(cfg.Limits.ConcurrentDumps),
 		containers:   map[string]*tracked{},
-		issued:       map[string]int{},
 		starts:       map[start]bool{},
 	}
 	a.config.Store(&cfg)
+	s.AskBeforeRemoval(a.sleptIn)
 	m.registry.MustRegister(gauges{a})
 	return a
 }

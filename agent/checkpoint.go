@@ -9,6 +9,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
+	"github.com/rekindle-dev/rekindle/fail"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
 )
@@ -126,6 +127,9 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 		return store.Checkpoint{}, err
 	}
 	used := t.goingOn(time.Duration(dump.CpuNs))
+	if err := fail.CheckpointDumped.Hit(); err != nil {
+		return store.Checkpoint{}, err
+	}
 	commit := ctx
 	if !hold {
 		// The container goes on; its checkpoint is worth finishing even if

@@ -54,14 +54,17 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	if reason := noOccasion(t.policy.Restore, previous); reason != "" {
 		return choice{reason: reason, class: ClassNoOccasion}, nil
 	}
-	a.setBrokenAside(ctx, t)
+	unknown := a.setBrokenAside(ctx, t)
 	list, err := a.store.List(t.lineage)
 	if err != nil {
 		return choice{}, fmt.Errorf("list checkpoints: %w", err)
 	}
 	list = a.ranked(t, previous, list)
 	fault := previous != nil
-	result := choice{reason: "there is no checkpoint yet", class: ClassNoneYet}
+	result := choice{reason: noneYet, class: ClassNoneYet}
+	if unknown != nil {
+		result.reason, result.class = unusable(unknown.ID, unknown.Err.Error()), ClassUnusable
+	}
 	for _, c := range list {
 		reason, corrupt := a.objection(ctx, t, c, fault)
 		clone := a.wouldClone(t, c)
@@ -75,7 +78,7 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 		}
 		if reason != "" && len(result.candidates) == 1 {
 			result.class = ClassUnusable
-			result.reason = fmt.Sprintf("the newest checkpoint, %s, cannot be used: %s", c.ID, reason)
+			result.reason = unusable(c.ID, reason)
 		}
 		if result.chosen != nil {
 			break
@@ -204,19 +207,30 @@ func (a *Agent) sandboxLives(sandbox string) bool {
 	return false
 }
 
+const noneYet = "there is no checkpoint yet"
+
+func unusable(id, reason string) string {
+	return fmt.Sprintf("the newest checkpoint, %s, cannot be used: %s", id, reason)
+}
+
 // setBrokenAside puts into quarantine what has no sound manifest, so that it is
 // told once why it is not used. A manifest of another version of ours is left
-// to that version.
-func (a *Agent) setBrokenAside(ctx context.Context, t *tracked) {
+// to that version, and one whose key is missing waits for it; of these the
+// newest is returned.
+func (a *Agent) setBrokenAside(ctx context.Context, t *tracked) (unknown *store.Broken) {
 	broken, err := a.store.Broken(t.lineage)
 	if err != nil {
 		log.G(ctx).WithError(err).Warn("look for broken checkpoints")
 	}
 	for _, b := range broken {
-		if errors.Is(b.Err, store.ErrCorrupt) {
+		switch {
+		case errors.Is(b.Err, store.ErrCorrupt):
 			a.quarantine(t.Facts, b.ID, b.Err.Error(), ClassDamaged)
+		case unknown == nil:
+			unknown = &b
 		}
 	}
+	return unknown
 }
 
 // quarantine takes a checkpoint out of use for good.

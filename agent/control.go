@@ -134,9 +134,6 @@ func (s *Control) Remove(ctx context.Context, r *api.RemoveRequest) (*api.Remove
 	if err != nil {
 		return nil, storeError(err)
 	}
-	if s.agent.inUse(c.ID) {
-		return nil, errgrpc.ToGRPCf(errdefs.ErrUnavailable, "checkpoint %s is being restored, or a container sleeps in it; try again", c.ID)
-	}
 	if err := s.agent.store.Remove(ctx, c.ID); err != nil {
 		return nil, storeError(err)
 	}
@@ -188,6 +185,8 @@ func storeError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoLog):
 		err = fmt.Errorf("%w: %w", errdefs.ErrNotFound, err)
+	case errors.Is(err, store.ErrInUse):
+		err = fmt.Errorf("%w: %w; it is being restored, exported or verified, or a container sleeps in it: try again", errdefs.ErrUnavailable, err)
 	case errors.Is(err, store.ErrBadID), errors.Is(err, store.ErrAmbiguous):
 		err = fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)
 	}

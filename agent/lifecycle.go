@@ -146,33 +146,32 @@ func (a *Agent) awaitSettled(watch context.Context, t *tracked) {
 }
 
 // hold keeps a checkpoint from being removed while a ticket for it is out.
-func (a *Agent) hold(t *tracked, id string) {
+func (a *Agent) hold(t *tracked, id string) error {
 	t.RestoredFrom = id
-	t.mu.Lock()
-	held := t.pending
-	t.pending = true
-	t.mu.Unlock()
-	if held {
-		return
+	// The store may ask about containers, so it is called without their lock.
+	lease, err := a.store.Hold(id)
+	if err != nil {
+		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.issued[id]++
+	t.mu.Lock()
+	if t.lease == nil {
+		t.lease, lease = lease, nil
+	}
+	t.mu.Unlock()
+	if lease != nil {
+		lease() // it is held already
+	}
+	return nil
 }
 
 // release gives a ticket's hold on its checkpoint up.
 func (a *Agent) release(t *tracked) {
 	t.mu.Lock()
-	pending := t.pending
-	t.pending = false
+	lease := t.lease
+	t.lease = nil
 	t.mu.Unlock()
-	if !pending {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.issued[t.RestoredFrom]--; a.issued[t.RestoredFrom] <= 0 {
-		delete(a.issued, t.RestoredFrom)
+	if lease != nil {
+		lease()
 	}
 }
 
@@ -355,7 +354,9 @@ func (a *Agent) Synchronize(ctx context.Context, living []Facts, sandboxes map[s
 		}
 		a.track(t)
 		if t.dir.Read(&api.Ticket{}) == nil && t.RestoredFrom != "" {
-			a.hold(t, t.RestoredFrom)
+			if err := a.hold(t, t.RestoredFrom); err != nil {
+				log.G(ctx).WithError(err).WithField("container", t.ID).Warn("hold the checkpoint of a ticket")
+			}
 		}
 		switch {
 		case !lives:

@@ -69,7 +69,7 @@ func (a *Agent) foresee(ctx context.Context, t, previous *tracked, list []store.
 	case none != "":
 		p.reason = none
 	case len(list) == 0:
-		p.reason = "there is no checkpoint yet"
+		p.reason = noneYet
 	default:
 		p.reason = "none of the checkpoints can be used"
 	}

@@ -69,7 +69,7 @@ func (a *Agent) prune(ctx context.Context, now time.Time) {
 // useless says why a checkpoint may be removed; empty when it may not.
 func (a *Agent) useless(c store.Checkpoint, now time.Time) (string, Class) {
 	marks, err := a.store.Marks(c.ID)
-	if err != nil || a.inUse(c.ID) || a.sandboxLives(c.SandboxID) || a.sandboxLives(marks.ClaimedBy) {
+	if err != nil || a.store.InUse(c.ID) || a.sandboxLives(c.SandboxID) || a.sandboxLives(marks.ClaimedBy) {
 		return "", ""
 	}
 	if c.Trigger == string(policy.Ready) && a.lineageLives(c.Lineage) {

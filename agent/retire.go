@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 
 	"github.com/containerd/log"
 
@@ -23,20 +24,17 @@ func (a *Agent) retire(ctx context.Context, t *tracked) {
 		return
 	}
 	starts, list := ofReady(list)
-	if _, err := a.store.Retain(ctx, starts, startsKept, a.inUse); err != nil {
+	if _, err := a.store.Retain(ctx, starts, startsKept); err != nil {
 		log.G(ctx).WithError(err).Warn("retire checkpoints of the ready trigger")
 	}
 	owned, gone := grouped(list, a.ownerIn(t.lineage))
 	for _, group := range owned {
-		if _, err := a.store.Retain(ctx, group, t.policy.Keep, a.inUse); err != nil {
+		if _, err := a.store.Retain(ctx, group, t.policy.Keep); err != nil {
 			log.G(ctx).WithError(err).Warn("retire checkpoints")
 		}
 	}
 	for _, c := range gone[min(len(gone), a.Config().Bounds.KeepMax):] {
-		if a.inUse(c.ID) {
-			continue
-		}
-		if err := a.store.Remove(ctx, c.ID); err != nil {
+		if err := a.store.Remove(ctx, c.ID); err != nil && !errors.Is(err, store.ErrInUse) {
 			log.G(ctx).WithError(err).WithField("checkpoint", c.ID).Warn("retire checkpoint of a pod that is gone")
 		}
 	}
@@ -84,14 +82,11 @@ func (a *Agent) ownerIn(l store.Lineage) func(store.Checkpoint) owner {
 	}
 }
 
-// inUse tells whether a ticket for the checkpoint is out, or a container sleeps
-// in it. The store calls it with its own lock held.
-func (a *Agent) inUse(id string) bool {
+// sleptIn tells whether a container sleeps in the checkpoint, or is about to. The
+// store calls it with its own lock held.
+func (a *Agent) sleptIn(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.issued[id] > 0 {
-		return true
-	}
 	for _, t := range a.containers {
 		if t.sleepsIn(id) {
 			return true

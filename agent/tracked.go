@@ -88,8 +88,9 @@ type tracked struct {
 	// failures counts the dumps that failed since; failure is the last reason.
 	failures int
 	failure  string
-	// pending is set while the outcome of a ticket is not known.
-	pending bool
+	// lease gives up the hold on the checkpoint of a ticket whose outcome is not
+	// known; nil when there is none.
+	lease func()
 	// requested is a digest of the last value seen of the request annotation,
 	// answered is when a checkpoint was last made for one.
 	requested string

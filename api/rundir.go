@@ -78,6 +78,10 @@ type Ticket struct {
 	Checkpoint string `json:"checkpoint"`
 	// Dir is the committed directory of the checkpoint.
 	Dir string `json:"dir"`
+	// Manifest is the SHA-256 of the checkpoint's manifest, in hexadecimal.
+	Manifest string `json:"manifest"`
+	// Trusted is set when the files' content has been verified already.
+	Trusted bool `json:"trusted,omitempty"`
 	// Timeout bounds the restore.
 	Timeout time.Duration `json:"timeout_ns"`
 	// Restored is what the container is to be told.
@@ -108,8 +112,12 @@ const RestoredFile = ".rekindle-restored.json"
 type Restore struct {
 	// Runc is the runtime that the container would have been created with.
 	Runc string `json:"runc"`
-	// Images is the CRIU directory.
-	Images string `json:"images"`
+	// Images is the CRIU directory, and Checkpoint that of the checkpoint.
+	Images     string `json:"images"`
+	Checkpoint string `json:"checkpoint"`
+	// Manifest and Trusted are those of the ticket.
+	Manifest string `json:"manifest"`
+	Trusted  bool   `json:"trusted,omitempty"`
 	// Config is the file of CRIU options that the container's spec names.
 	Config string `json:"config"`
 	// Work receives CRIU's log.

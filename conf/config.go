@@ -29,6 +29,16 @@ type Store struct {
 	// MaxAge is how long the checkpoints of a pod that is gone are kept for a
 	// successor.
 	MaxAge Duration `toml:"max_age" example:"\"24h\""`
+	// Verify is one of [VerifyModes].
+	Verify string `toml:"verify" example:"\"scrubbed\""`
+	// ScrubEvery is how long a checkpoint lies before all of it is read and
+	// verified again; 0 switches that off.
+	ScrubEvery Duration `toml:"scrub_every" example:"\"168h\""`
+	// ScrubRate is how many bytes a second are read for that.
+	ScrubRate Size `toml:"scrub_rate" example:"\"64MiB\""`
+	// Keys is the absolute path of the directory of keys; empty means keys/ in
+	// the store.
+	Keys string `toml:"keys" example:"\"/etc/rekindle/keys\""`
 }
 
 // Sockets are the absolute paths of the unix sockets the daemon makes or uses.
@@ -189,7 +199,10 @@ const MaxRestoreTimeout = 90 * time.Second
 // Default returns the configuration of an empty file.
 func Default() Config {
 	return Config{
-		Store: Store{Path: "/var/lib/rekindle", MinFree: GiB, MaxAge: Duration{7 * 24 * time.Hour}},
+		Store: Store{
+			Path: "/var/lib/rekindle", MinFree: GiB, MaxAge: Duration{7 * 24 * time.Hour},
+			Verify: VerifyFull, ScrubEvery: Duration{24 * time.Hour}, ScrubRate: 32 * MiB,
+		},
 		Sockets: Sockets{
 			Control:    "/run/rekindle/rekindled.sock",
 			NRI:        "/var/run/nri/nri.sock",

@@ -37,6 +37,7 @@ const (
 	minMinFree     = 16 * MiB // room for manifests and marks of what is already there
 	maxMinFree     = 1024 * TiB
 	maxMaxAge      = 10 * 365 * 24 * time.Hour
+	minScrub       = MiB        // slower than this and a checkpoint is gone before it is through
 	maxGhostLimit  = 4095 * MiB // CRIU holds it in 32 bits
 	minAuditSize   = 4 * KiB    // the longest line
 	maxAuditFiles  = 100
@@ -57,6 +58,15 @@ var IdleActions = []string{"checkpoint", "suspend"}
 
 // StartModes are the values of sleep.at_start.
 var StartModes = []string{"sleep", "wake"}
+
+// Values of store.verify.
+const (
+	VerifyFull     = "full"
+	VerifyScrubbed = "scrubbed"
+)
+
+// VerifyModes are the values of store.verify.
+var VerifyModes = []string{VerifyFull, VerifyScrubbed}
 
 // checker collects the mistakes of one Config.
 type checker struct {
@@ -111,6 +121,13 @@ func (c *checker) places(cfg Config) {
 	}
 	c.size("store.min_free", cfg.Store.MinFree, minMinFree, maxMinFree)
 	c.duration("store.max_age", cfg.Store.MaxAge, time.Hour, maxMaxAge)
+	c.oneOf("store.verify", cfg.Store.Verify, VerifyModes...)
+	c.durationOrNone("store.scrub_every", cfg.Store.ScrubEvery, time.Hour, maxMaxAge)
+	c.size("store.scrub_rate", cfg.Store.ScrubRate, minScrub, maxMinFree)
+	if cfg.Store.Keys != "" {
+		c.absolute("store.keys", cfg.Store.Keys)
+	}
+	c.rule("store.keys", "a clean absolute path, or empty")
 	sockets := map[string]string{}
 	for _, s := range []struct{ key, path string }{
 		{"sockets.control", cfg.Sockets.Control},
@@ -265,6 +282,14 @@ func (c *checker) sizeOrNone(key string, s, lo, hi Size) {
 	rule := c.rule(key, "0B, or %v to %v", lo, hi)
 	if s != 0 && (s < lo || s > hi) {
 		c.fail(key, "write a size of "+rule, "%v is out of range", s)
+	}
+}
+
+// durationOrNone also accepts 0, which means not at all.
+func (c *checker) durationOrNone(key string, d Duration, lo, hi time.Duration) {
+	rule := c.rule(key, "0s, or %v to %v", Duration{lo}, Duration{hi})
+	if d.Duration != 0 && (d.Duration < lo || d.Duration > hi) {
+		c.fail(key, "write a duration of "+rule, "%v is out of range", d)
 	}
 }
 

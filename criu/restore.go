@@ -16,6 +16,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/rekindle-dev/rekindle/fail"
 )
 
 // cleanupTimeout bounds the removal of what a failed restore left.
@@ -73,6 +75,9 @@ func Restore(ctx context.Context, runc string, call Call, images, work, config s
 	}
 	if verdict := <-checked; verdict != nil && (err == nil || errors.Is(err, verdict)) {
 		err = errors.Join(verdict, note(log, verdict))
+	}
+	if err == nil {
+		err = fail.ExecutorVerified.Hit()
 	}
 	if err == nil {
 		return nil

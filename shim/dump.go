@@ -19,6 +19,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
+	"github.com/rekindle-dev/rekindle/fail"
 )
 
 // freezeTimeout bounds the freeze alone; a process in uninterruptible sleep
@@ -89,7 +90,13 @@ func (s *Service) dump(ctx context.Context, c *container, pid int, freezer criu.
 			err = errors.Join(err, terr)
 		}
 	}()
+	if err := fail.DumpFrozen.Hit(); err != nil {
+		return nil, false, err
+	}
 	took, err := s.capture(ctx, c, r)
+	if err == nil {
+		err = fail.DumpCaptured.Hit()
+	}
 	if err != nil {
 		return nil, false, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
+	"github.com/rekindle-dev/rekindle/fail"
 )
 
 // Parts of a checkpoint that the shim captures and puts back; the CRIU
@@ -51,6 +52,9 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 		}
 	}()
 
+	if err := fail.RestoreBegin.Hit(); err != nil {
+		return nil, err
+	}
 	if err := sameConfinement(t.Dir, r.Bundle); err != nil {
 		return nil, err
 	}
@@ -64,6 +68,9 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 		log.G(ctx).WithError(err).WithField("container", c.id).Warn("tell the container that it is restored")
 	}
 	undo = append(undo, undoNote)
+	if err := fail.RestoreFiles.Hit(); err != nil {
+		return nil, err
+	}
 	shm, err := putShm(ctx, c.spec.shm(s.sandbox), filepath.Join(t.Dir, shmPart), s.alone(c.id))
 	if err != nil {
 		return nil, fmt.Errorf("put /dev/shm back: %w", err)
@@ -71,11 +78,14 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 	undo = append(undo, shm.undo)
 
 	order := &api.Restore{
-		Runc:    c.runtime.Binary,
-		Images:  filepath.Join(t.Dir, criu.ImagesDir),
-		Config:  c.dir.CRIUConfig(),
-		Work:    c.dir.Work(),
-		Timeout: t.Timeout,
+		Runc:       c.runtime.Binary,
+		Images:     filepath.Join(t.Dir, criu.ImagesDir),
+		Checkpoint: t.Dir,
+		Manifest:   t.Manifest,
+		Trusted:    t.Trusted,
+		Config:     c.dir.CRIUConfig(),
+		Work:       c.dir.Work(),
+		Timeout:    t.Timeout,
 		// The pod's quality of service may be another than at the dump.
 		OOMScoreAdj: c.spec.Process.OOMScoreAdj,
 	}
@@ -91,7 +101,13 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.TTRPCTaskService.Create(ctx, request)
+	var resp *taskAPI.CreateTaskResponse
+	if err = fail.RestoreCreate.Hit(); err == nil {
+		resp, err = s.TTRPCTaskService.Create(ctx, request)
+	}
+	if err == nil {
+		err = fail.RestoreCreated.Hit()
+	}
 	if err = errors.Join(err, bringNameBack()); err != nil {
 		return nil, err
 	}

@@ -108,9 +108,14 @@ func TestRetain(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			removed, err := s.Retain(context.Background(), list(t, s, redis), tc.keep, func(id string) bool {
-				return slices.ContainsFunc(tc.inUse, func(i int) bool { return all[i].ID == id })
-			})
+			for _, i := range tc.inUse {
+				release, err := s.Hold(all[i].ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer release()
+			}
+			removed, err := s.Retain(context.Background(), list(t, s, redis), tc.keep)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +136,7 @@ func TestRetain(t *testing.T) {
 	t.Run("KeepZero", func(t *testing.T) {
 		s := open(t, t.TempDir())
 		cp := commit(t, s, redis)
-		if _, err := s.Retain(context.Background(), list(t, s, redis), 0, nil); err == nil {
+		if _, err := s.Retain(context.Background(), list(t, s, redis), 0); err == nil {
 			t.Error("Retain accepted 0")
 		}
 		wantIDs(t, list(t, s, redis), cp.ID)
@@ -141,7 +146,7 @@ func TestRetain(t *testing.T) {
 		other := commit(t, s, store.Lineage{Namespace: "shop", Workload: "redis-0", Container: "sidecar"})
 		commit(t, s, redis)
 		commit(t, s, redis)
-		if _, err := s.Retain(context.Background(), list(t, s, redis), 1, nil); err != nil {
+		if _, err := s.Retain(context.Background(), list(t, s, redis), 1); err != nil {
 			t.Fatal(err)
 		}
 		wantIDs(t, list(t, s, other.Lineage), other.ID)
@@ -261,7 +266,7 @@ func TestConcurrentUse(t *testing.T) {
 					all, err = s.List(l)
 				}
 				if err == nil {
-					_, err = s.Retain(context.Background(), all, 1, nil)
+					_, err = s.Retain(context.Background(), all, 1)
 				}
 				if err != nil {
 					t.Error(err)

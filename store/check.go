@@ -26,6 +26,9 @@ func (m Manifest) check() error {
 			return errors.New("parent or restoredFrom is not a ULID")
 		}
 	}
+	if !validID(m.KeyID) || !validMAC(m.MAC) {
+		return errors.New("keyId or mac is not of the form of one")
+	}
 	if m.Pause < 0 || m.Dump < 0 {
 		return errors.New("a duration is negative")
 	}
@@ -125,6 +128,11 @@ func allowedAt(t FileType, p string) bool {
 		return under(p, RootfsDir) && p != RootfsDir
 	}
 	return false
+}
+
+func validMAC(mac string) bool {
+	sum, found := strings.CutPrefix(mac, macStart)
+	return found && sum != "" && validSum(sum)
 }
 
 // validSum accepts a SHA-256 in lower-case hexadecimal, or nothing.

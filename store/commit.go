@@ -2,12 +2,16 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+
+	"github.com/rekindle-dev/rekindle/fail"
 )
 
 // commit is one run of the commit protocol. Its steps share what the earlier
@@ -23,8 +27,9 @@ type commit struct {
 
 // step is a part of the protocol between which a crash may fall.
 type step struct {
-	name string
-	do   func(context.Context) error
+	name  string
+	do    func(context.Context) error
+	point *fail.Point // passed before it
 }
 
 // Commit makes the staged files a checkpoint: it digests them, syncs them,
@@ -64,40 +69,45 @@ func (st *Staging) commit(ctx context.Context, m Manifest) (Checkpoint, error) {
 	if err := c.publish(ctx); err != nil {
 		return Checkpoint{}, err
 	}
-	return Checkpoint{Manifest: c.manifest, dir: filepath.Join(st.store.path, c.place())}, nil
+	if entries, err := scan(ctx, root); err == nil {
+		st.store.trust(st.id, entries) // what was digested is what was written
+	}
+	sum := sha256.Sum256(c.data)
+	return Checkpoint{Manifest: c.manifest, dir: filepath.Join(st.store.path, c.place()), sum: hex.EncodeToString(sum[:])}, nil
 }
 
 // prepareSteps work on the staging directory alone.
 func (c *commit) prepareSteps() []step {
 	return []step{
-		{"scan", c.scan},
-		{"digest", c.digest},
-		{"sync files", c.syncFiles},
-		{"sync directories", c.syncDirs},
-		{"write manifest", c.writeManifest},
-		{"rename manifest", c.renameManifest},
-		{"sync staging", c.syncStaging},
+		{"scan", c.scan, fail.CommitScan},
+		{"digest", c.digest, fail.CommitDigest},
+		{"sync files", c.syncFiles, fail.CommitSyncFiles},
+		{"sync directories", c.syncDirs, fail.CommitSyncDirs},
+		{"write manifest", c.writeManifest, fail.CommitWriteManifest},
+		{"rename manifest", c.renameManifest, fail.CommitRenameManifest},
+		{"sync staging", c.syncStaging, fail.CommitSyncStaging},
 	}
 }
 
 // publishSteps change what others see.
 func (c *commit) publishSteps() []step {
 	return []step{
-		{"make parents", c.makeParents},
-		{"place", c.rename},
-		{"sync parents", c.syncParents},
+		{"make parents", c.makeParents, fail.CommitMakeParents},
+		{"place", c.rename, fail.CommitPlace},
+		{"sync parents", c.syncParents, fail.CommitSyncParents},
 	}
 }
 
 func (c *commit) run(ctx context.Context, steps []step) error {
 	for _, s := range steps {
-		if hook := c.st.store.hook; hook != nil {
-			hook(s.name)
+		err := s.point.Hit()
+		if err == nil && !c.placed {
+			err = ctx.Err()
 		}
-		if err := ctx.Err(); err != nil && !c.placed {
-			return err
+		if err == nil {
+			err = s.do(ctx)
 		}
-		if err := s.do(ctx); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
@@ -156,7 +166,7 @@ func (c *commit) makePrivate(e *entry) error {
 
 func (c *commit) digest(ctx context.Context) error {
 	err := each(ctx, c.regular(), func(ctx context.Context, e *entry) (err error) {
-		if e.SHA256, err = digestFile(ctx, c.root, *e); err != nil {
+		if e.SHA256, err = digestFile(ctx, c.root, *e, reading{}); err != nil {
 			return fmt.Errorf("%s: %w", escape(e.Path), err)
 		}
 		return nil
@@ -169,7 +179,7 @@ func (c *commit) digest(ctx context.Context) error {
 		c.manifest.Files = append(c.manifest.Files, e.File)
 		c.manifest.Bytes += e.Size
 	}
-	c.manifest, c.data, err = c.manifest.seal()
+	c.manifest, c.data, err = c.manifest.seal(c.st.store.keyring.sealing())
 	return err
 }
 

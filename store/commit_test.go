@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rekindle-dev/rekindle/fail"
 	"github.com/rekindle-dev/rekindle/store"
 )
 
@@ -40,7 +41,7 @@ func TestCommitRoundTrip(t *testing.T) {
 	}
 	want.Reason = "asked \ufffd <by> a person"
 	want.Schema, want.ID, want.Created, want.Lineage = store.Schema, st.ID(), got.Created, redis
-	want.Bytes, want.Files, want.Digest = got.Bytes, got.Files, got.Digest
+	want.Bytes, want.Files, want.KeyID, want.Digest, want.MAC = got.Bytes, got.Files, got.KeyID, got.Digest, got.MAC
 	if !reflect.DeepEqual(got.Manifest, want) {
 		t.Fatalf("Manifest=%+v, want %+v", got.Manifest, want)
 	}
@@ -102,12 +103,7 @@ func TestStagingEnds(t *testing.T) {
 		st := begin(t, s, redis)
 		fill(t, st.Dir())
 		ctx, cancel := context.WithCancel(context.Background())
-		s.SetHook(func(step string) {
-			if step == "sync files" {
-				cancel()
-			}
-		})
-		defer s.SetHook(nil)
+		at(t, fail.CommitSyncFiles, cancel)
 		if _, err := st.Commit(ctx, store.Manifest{}); !errors.Is(err, context.Canceled) {
 			t.Fatalf("Commit=%v, want context.Canceled", err)
 		}
@@ -132,91 +128,49 @@ func TestStagingIsInvisibleAndSwept(t *testing.T) {
 	wantEmpty(t, dir, "trash")
 }
 
-// TestCrash stops a commit before each step, as a kill would, and opens the
-// store again.
-func TestCrash(t *testing.T) {
-	for _, step := range store.CommitSteps() {
-		t.Run(step, func(t *testing.T) {
-			dir := t.TempDir()
-			s := open(t, dir)
-			old := commit(t, s, redis)
-			st := begin(t, s, redis)
-			fill(t, st.Dir())
-			crash(t, s, st, step)
-			s.Close()
-
-			s = open(t, dir)
-			got := list(t, s, redis)
-			if step == "sync parents" { // it has its place and all its content
-				wantIDs(t, got, st.ID(), old.ID)
-			} else {
-				wantIDs(t, got, old.ID)
-			}
-			for _, cp := range got {
-				if err := s.Verify(context.Background(), cp, store.Full); err != nil {
-					t.Errorf("Verify: %v", err)
-				}
-			}
-			wantEmpty(t, dir, "staging")
-			next := commit(t, s, redis)
-			if next.ID <= st.ID() {
-				t.Errorf("next id %s is not after %s", next.ID, st.ID())
-			}
-		})
-	}
-}
-
-func crash(t *testing.T, s *store.Store, st *store.Staging, step string) {
+// at has fn called at a point, for the rest of the test.
+func at(t *testing.T, p *fail.Point, fn func()) {
 	t.Helper()
-	s.SetHook(func(name string) {
-		if name == step {
-			panic(step)
+	fail.Set(func(hit *fail.Point) error {
+		if hit == p {
+			fn()
 		}
+		return nil
 	})
-	defer func() {
-		if recover() == nil {
-			t.Fatalf("there is no step %q", step)
-		}
-	}()
-	_, err := st.Commit(context.Background(), store.Manifest{})
-	t.Fatalf("the commit went on after step %q: %v", step, err)
+	t.Cleanup(func() { fail.Set(nil) })
 }
 
 // TestStepFails makes each step fail by taking away what it works on.
 func TestStepFails(t *testing.T) {
-	tests := map[string]func(t *testing.T, dir string, st *store.Staging){
-		"scan": func(t *testing.T, _ string, st *store.Staging) {
+	tests := map[*fail.Point]func(t *testing.T, dir string, st *store.Staging){
+		fail.CommitScan: func(t *testing.T, _ string, st *store.Staging) {
 			write(t, filepath.Join(st.Dir(), "manifest.json"), "{}")
 		},
-		"digest": func(t *testing.T, _ string, st *store.Staging) {
+		fail.CommitDigest: func(t *testing.T, _ string, st *store.Staging) {
 			write(t, filepath.Join(st.Dir(), "criu/inventory.img"), "longer than before")
 		},
-		"sync files":       func(t *testing.T, _ string, st *store.Staging) { remove(t, filepath.Join(st.Dir(), "criu")) },
-		"sync directories": func(t *testing.T, _ string, st *store.Staging) { remove(t, filepath.Join(st.Dir(), "shm")) },
-		"write manifest": func(t *testing.T, _ string, st *store.Staging) {
+		fail.CommitSyncFiles: func(t *testing.T, _ string, st *store.Staging) { remove(t, filepath.Join(st.Dir(), "criu")) },
+		fail.CommitSyncDirs:  func(t *testing.T, _ string, st *store.Staging) { remove(t, filepath.Join(st.Dir(), "shm")) },
+		fail.CommitWriteManifest: func(t *testing.T, _ string, st *store.Staging) {
 			write(t, filepath.Join(st.Dir(), "manifest.json.tmp"), "")
 		},
-		"rename manifest": func(t *testing.T, _ string, st *store.Staging) {
+		fail.CommitRenameManifest: func(t *testing.T, _ string, st *store.Staging) {
 			remove(t, filepath.Join(st.Dir(), "manifest.json.tmp"))
 		},
-		"make parents": func(t *testing.T, dir string, _ *store.Staging) { write(t, filepath.Join(dir, "checkpoints/shop"), "") },
-		"place": func(t *testing.T, dir string, st *store.Staging) {
+		fail.CommitMakeParents: func(t *testing.T, dir string, _ *store.Staging) { write(t, filepath.Join(dir, "checkpoints/shop"), "") },
+		fail.CommitPlace: func(t *testing.T, dir string, st *store.Staging) {
 			write(t, filepath.Join(dir, "checkpoints/shop/redis-0/redis", st.ID(), "x"), "")
 		},
-		"sync parents": func(t *testing.T, dir string, _ *store.Staging) { remove(t, filepath.Join(dir, "staging")) },
+		fail.CommitSyncParents: func(t *testing.T, dir string, _ *store.Staging) { remove(t, filepath.Join(dir, "staging")) },
 	}
 	for step, breakIt := range tests {
-		t.Run(step, func(t *testing.T) {
+		t.Run(step.String(), func(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir)
 			old := commit(t, s, store.Lineage{Namespace: "a", Workload: "b", Container: "c"})
 			st := begin(t, s, redis)
 			fill(t, st.Dir())
-			s.SetHook(func(name string) {
-				if name == step {
-					breakIt(t, dir, st)
-				}
-			})
+			at(t, step, func() { breakIt(t, dir, st) })
 			if _, err := st.Commit(context.Background(), store.Manifest{}); err == nil {
 				t.Fatal("Commit succeeded")
 			}

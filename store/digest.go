@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 )
 
 // errChanged is about a file that is not the one that was scanned.
@@ -19,9 +20,17 @@ var errChanged = errors.New("changed while it was read")
 // digestChunk is how much is read between two looks at the context.
 const digestChunk = 1 << 20
 
+// reading says how a file is read; the zero value: as fast as it goes.
+type reading struct {
+	// pace bounds the bytes a second; its burst is at least digestChunk.
+	pace *rate.Limiter
+	// cold has the file read from the disk, and not left in the page cache.
+	cold bool
+}
+
 // digestFile returns the SHA-256 of a regular file found by a scan, and makes
 // sure that it is that file and has the size it had.
-func digestFile(ctx context.Context, root *os.Root, e entry) (string, error) {
+func digestFile(ctx context.Context, root *os.Root, e entry, r reading) (string, error) {
 	f, err := root.OpenFile(e.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", fmt.Errorf("open file: %w", err)
@@ -34,12 +43,21 @@ func digestFile(ctx context.Context, root *os.Root, e entry) (string, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Dev != e.dev || st.Ino != e.ino || st.Size != e.Size {
 		return "", errChanged
 	}
+	if r.cold {
+		dropCache(f)
+		defer dropCache(f)
+	}
 	h := sha256.New()
 	var total int64
 	buf := make([]byte, min(digestChunk, e.Size+1))
 	for {
 		if err := ctx.Err(); err != nil {
 			return "", err
+		}
+		if r.pace != nil {
+			if err := r.pace.WaitN(ctx, len(buf)); err != nil {
+				return "", err
+			}
 		}
 		n, err := f.Read(buf)
 		h.Write(buf[:n])
@@ -58,3 +76,6 @@ func digestFile(ctx context.Context, root *os.Root, e entry) (string, error) {
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
+
+// dropCache is advice; a page that is dirty or in use stays.
+func dropCache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -44,9 +45,10 @@ func (m Manifest) Encode() ([]byte, error) {
 }
 
 // ParseManifest reads a manifest and checks it as far as it can be checked
-// without the files: known schema ([ErrSchema] otherwise), canonical form,
-// intact digest, sound ids, names and paths ([ErrCorrupt] otherwise). Canonical
-// form means that no key is unknown, missing, repeated or spelled otherwise.
+// without the files and the key: known schema ([ErrSchema] otherwise), canonical
+// form, intact digest, sound ids, names and paths ([ErrCorrupt] otherwise).
+// Canonical form means that no key is unknown, missing, repeated or spelled
+// otherwise. Whether this node has written it, only a [Store] can tell.
 func ParseManifest(data []byte) (Manifest, error) {
 	m, err := decode(data)
 	if err != nil {
@@ -83,7 +85,7 @@ func decode(data []byte) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("parse manifest: %w: %w", ErrCorrupt, err)
 	}
 	if version.Schema != Schema {
-		return Manifest{}, fmt.Errorf("parse manifest: %w %d", ErrSchema, version.Schema)
+		return Manifest{}, fmt.Errorf("parse manifest: %w %d (this version of Rekindle knows %d)", ErrSchema, version.Schema, Schema)
 	}
 	var m Manifest
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -102,7 +104,7 @@ func decode(data []byte) (Manifest, error) {
 
 // digest computes what Digest has to be.
 func (m Manifest) digest() (string, error) {
-	m.Digest = ""
+	m.Digest, m.MAC = "", ""
 	data, err := m.Encode()
 	if err != nil {
 		return "", err
@@ -111,11 +113,23 @@ func (m Manifest) digest() (string, error) {
 	return digestPrefix + hex.EncodeToString(sum[:]), nil
 }
 
+// mac computes what MAC has to be.
+func (m Manifest) mac(key []byte) (string, error) {
+	m.MAC = ""
+	data, err := m.Encode()
+	if err != nil {
+		return "", err
+	}
+	h := hmac.New(sha256.New, key)
+	h.Write(data)
+	return macStart + hex.EncodeToString(h.Sum(nil)), nil
+}
+
 // seal brings the manifest to the form in which it is read back, gives it its
-// digest, and returns it with its bytes. Text that is not UTF-8 changes on its
+// digest and MAC, and returns it with its bytes. Text that is not UTF-8 changes on its
 // first way through JSON, so it goes through once before it is digested.
-func (m Manifest) seal() (Manifest, []byte, error) {
-	m.Digest = ""
+func (m Manifest) seal(keyID string, key []byte) (Manifest, []byte, error) {
+	m.KeyID, m.Digest, m.MAC = keyID, "", ""
 	data, err := m.Encode()
 	if err != nil {
 		return Manifest{}, nil, err
@@ -124,6 +138,9 @@ func (m Manifest) seal() (Manifest, []byte, error) {
 		return Manifest{}, nil, err
 	}
 	if m.Digest, err = m.digest(); err != nil {
+		return Manifest{}, nil, err
+	}
+	if m.MAC, err = m.mac(key); err != nil {
 		return Manifest{}, nil, err
 	}
 	if data, err = m.Encode(); err != nil {

@@ -21,6 +21,9 @@ var (
 	ErrFormat = errors.New("unknown store format")
 	// ErrInUse means that the checkpoint cannot be removed now.
 	ErrInUse = errors.New("checkpoint is in use")
+	// ErrKey means that the key with which a checkpoint was sealed is not there.
+	// The checkpoint may be sound, but nobody can tell.
+	ErrKey = errors.New("no such key")
 	// ErrLocked means that another process has the store open.
 	ErrLocked = errors.New("store is in use by another process")
 	// ErrNoSpace means that the dump would leave too little space or too few

@@ -17,16 +17,16 @@ import (
 // is accepted is canonical and its paths stay within the checkpoint.
 func FuzzManifest(f *testing.F) {
 	f.Add(example(f))
-	f.Add([]byte(`{"schema": 1}`))
-	f.Add([]byte(`{"schema": 1, "files": [{"path": "%"}]}`))
-	f.Add([]byte(`{"schema": 1, "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "namespace": "n", "workload": "w", "container": "c", "files": [{"path": "../x", "type": "dir"}]}`))
+	f.Add([]byte(`{"schema": 2}`))
+	f.Add([]byte(`{"schema": 2, "files": [{"path": "%"}]}`))
+	f.Add([]byte(`{"schema": 2, "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "namespace": "n", "workload": "w", "container": "c", "files": [{"path": "../x", "type": "dir"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		accepted(t, data)
 		var m store.Manifest
 		if json.Unmarshal(data, &m) != nil {
 			return
 		}
-		sealed, err := store.Seal(m)
+		sealed, err := store.Seal(m, exampleKeyID, exampleKey())
 		if err != nil {
 			return
 		}

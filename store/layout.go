@@ -118,18 +118,20 @@ func (s *Store) locate(id string) (Lineage, error) {
 
 // writeFile makes or replaces a small file so that after a crash it has either
 // its old or its new content.
-func (s *Store) writeFile(name string, data []byte) error {
+func (s *Store) writeFile(name string, data []byte) error { return replaceFile(s.root, name, data) }
+
+func replaceFile(root *os.Root, name string, data []byte) error {
 	temp := name + tempExt
-	if err := s.root.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := root.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove leftover: %w", err)
 	}
-	if err := writeNew(s.root, temp, data); err != nil {
+	if err := writeNew(root, temp, data); err != nil {
 		return err
 	}
-	if err := s.root.Rename(temp, name); err != nil {
+	if err := root.Rename(temp, name); err != nil {
 		return fmt.Errorf("rename into place: %w", err)
 	}
-	return syncPath(s.root, path.Dir(name))
+	return syncPath(root, path.Dir(name))
 }
 
 // writeNew makes a file that does not exist yet and syncs it.

@@ -3,6 +3,8 @@ package store
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +31,8 @@ func (s *Store) List(l Lineage) ([]Checkpoint, error) {
 // Broken is what stands in the place of a checkpoint and has no sound manifest.
 type Broken struct {
 	ID string
-	// Err is [ErrCorrupt], [ErrSchema] for a manifest of another version, or why
-	// it cannot be told.
+	// Err is [ErrCorrupt], [ErrSchema] for a manifest of another version, [ErrKey]
+	// if its key is not there, or why it cannot be told.
 	Err error
 }
 
@@ -83,7 +85,7 @@ func (s *Store) All(ctx context.Context) ([]Checkpoint, error) {
 }
 
 // Get returns one checkpoint: [ErrBadID] if id cannot be one, [ErrNotFound] if
-// there is none, [ErrCorrupt] or [ErrSchema] if its manifest cannot be used.
+// there is none, [ErrCorrupt], [ErrSchema] or [ErrKey] if its manifest cannot be used.
 func (s *Store) Get(id string) (Checkpoint, error) {
 	if _, err := parseID(id); err != nil {
 		return Checkpoint{}, &Error{Op: "get checkpoint", Err: err, Hint: "an id has 26 characters, as rekindle list shows them"}
@@ -188,35 +190,41 @@ func (s *Store) load(l Lineage, id string) (Checkpoint, error) {
 		return Checkpoint{}, &Error{Op: "read manifest", ID: id, Err: err}
 	}
 	defer root.Close()
-	m, err := readManifest(root)
+	m, sum, err := readManifest(root)
+	if err == nil {
+		err = s.keyring.authentic(m)
+	}
 	if err == nil && (m.ID != id || m.Lineage != l) {
 		err = fmt.Errorf("%w: manifest is that of %s/%s", ErrCorrupt, m.Lineage, m.ID)
 	}
 	if err != nil {
 		return Checkpoint{}, &Error{Op: "read manifest", ID: id, Path: ManifestName, Err: err}
 	}
-	return Checkpoint{Manifest: m, dir: filepath.Join(s.path, l.path(), id)}, nil
+	return Checkpoint{Manifest: m, dir: filepath.Join(s.path, l.path(), id), sum: sum}, nil
 }
 
-func readManifest(root *os.Root) (Manifest, error) {
+// readManifest also returns the digest of the file.
+func readManifest(root *os.Root) (m Manifest, sum string, err error) {
 	info, err := root.Lstat(ManifestName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Manifest{}, fmt.Errorf("%w: manifest is missing", ErrCorrupt)
+		return m, "", fmt.Errorf("%w: manifest is missing", ErrCorrupt)
 	}
 	if err != nil {
-		return Manifest{}, fmt.Errorf("examine manifest: %w", err)
+		return m, "", fmt.Errorf("examine manifest: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return Manifest{}, fmt.Errorf("%w: manifest is not a regular file", ErrCorrupt)
+		return m, "", fmt.Errorf("%w: manifest is not a regular file", ErrCorrupt)
 	}
 	f, err := root.OpenFile(ManifestName, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("open manifest: %w", err)
+		return m, "", fmt.Errorf("open manifest: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxManifest+1))
 	if err != nil {
-		return Manifest{}, fmt.Errorf("read manifest: %w", err)
+		return m, "", fmt.Errorf("read manifest: %w", err)
 	}
-	return ParseManifest(data)
+	digest := sha256.Sum256(data)
+	m, err = ParseManifest(data)
+	return m, hex.EncodeToString(digest[:]), err
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // Schema is the version of the manifest that this package writes and reads.
-const Schema = 1
+const Schema = 2
 
 // Manifest is what is known about a checkpoint, and its commit record. The
 // fields up to Dump are the caller's to fill, except those marked as set by
@@ -61,9 +61,14 @@ type Manifest struct {
 	// Files lists everything in the checkpoint's directory but the manifest,
 	// sorted by path; set by Commit.
 	Files []File `json:"files"`
-	// Digest is the SHA-256 of the manifest with this field empty; set by
-	// Commit.
+	// KeyID names the key that MAC was made with; set by Commit.
+	KeyID string `json:"keyId"`
+	// Digest is the SHA-256 of the manifest with this field and MAC empty; set
+	// by Commit. It tells damage from forgery.
 	Digest string `json:"digest"`
+	// MAC is the HMAC-SHA-256 of the manifest with this field empty; set by
+	// Commit. It says that this node has written the manifest.
+	MAC string `json:"mac"`
 }
 
 // FileType is the kind of a file in a checkpoint.
@@ -121,7 +126,12 @@ type Checkpoint struct {
 	Manifest
 
 	dir string
+	sum string
 }
+
+// Sum returns the SHA-256 of the manifest's file, in hexadecimal. Whoever has it
+// from a checkpoint that was listed needs no key to know the same manifest again.
+func (c Checkpoint) Sum() string { return c.sum }
 
 // Dir returns the absolute path of the checkpoint's directory. Nothing in it
 // may be changed.

@@ -27,8 +27,29 @@ func example(t testing.TB) []byte {
 	return []byte(text)
 }
 
+// The document's example is sealed with the key of the bytes 0 to 31.
+const exampleKeyID = "01KKNT0000000000000000000A"
+
+func exampleKey() []byte {
+	key := make([]byte, 32)
+	for i := range key {
+		key[i] = byte(i)
+	}
+	return key
+}
+
 func TestDocument(t *testing.T) {
 	data := example(t)
+	t.Run("ExampleHasItsMAC", func(t *testing.T) {
+		m, err := store.ParseManifest(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := store.Seal(m, exampleKeyID, exampleKey())
+		if err != nil || !bytes.Equal(sealed, data) {
+			t.Fatalf("sealed with the document's key the example reads, %v:\n%s", err, sealed)
+		}
+	})
 	t.Run("ExampleIsAManifest", func(t *testing.T) {
 		m, err := store.ParseManifest(data)
 		if err != nil {
@@ -76,9 +97,10 @@ func TestParseManifestRefuses(t *testing.T) {
 		"Empty":          {"", store.ErrCorrupt},
 		"NotJSON":        {"{", store.ErrCorrupt},
 		"Null":           {"null", store.ErrSchema},
-		"NewerSchema":    {edit(`"schema": 1`, `"schema": 2`), store.ErrSchema},
+		"NewerSchema":    {edit(`"schema": 2`, `"schema": 3`), store.ErrSchema},
+		"OlderSchema":    {edit(`"schema": 2`, `"schema": 1`), store.ErrSchema},
 		"NoSchema":       {"{}", store.ErrSchema},
-		"SchemaText":     {edit(`"schema": 1`, `"schema": "1"`), store.ErrCorrupt},
+		"SchemaText":     {edit(`"schema": 2`, `"schema": "2"`), store.ErrCorrupt},
 		"UnknownKey":     {edit(`"node"`, `"extra": 1, "node"`), store.ErrCorrupt},
 		"DuplicateKey":   {edit(`"node"`, `"node": "x", "node"`), store.ErrCorrupt},
 		"OtherCase":      {edit(`"node"`, `"Node"`), store.ErrCorrupt},
@@ -89,9 +111,10 @@ func TestParseManifestRefuses(t *testing.T) {
 		"ChangedValue":   {edit(`"namespace": "shop"`, `"namespace": "shoq"`), store.ErrCorrupt},
 		"ChangedDigest":  {edit(`"digest": "sha256:`, `"digest": "sha256:0`), store.ErrCorrupt},
 		"TooLarge":       {good + strings.Repeat(" ", store.MaxManifest), store.ErrCorrupt},
+		"NoMAC":          {edit(`"mac": "hmac-sha256:`, `"mac": "`), store.ErrCorrupt},
 		"DeeplyNested":   {strings.Repeat("[", 1<<20), store.ErrCorrupt},
-		"HugeNumber":     {edit(`"schema": 1`, `"schema": 1e99`), store.ErrCorrupt},
-		"NegativeSchema": {edit(`"schema": 1`, `"schema": -1`), store.ErrSchema},
+		"HugeNumber":     {edit(`"schema": 2`, `"schema": 1e99`), store.ErrCorrupt},
+		"NegativeSchema": {edit(`"schema": 2`, `"schema": -1`), store.ErrSchema},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -148,6 +171,7 @@ func TestParseManifestChecks(t *testing.T) {
 		"Namespace":    func(m *store.Manifest) { m.Namespace = ".." },
 		"Parent":       func(m *store.Manifest) { m.Parent = "x" },
 		"RestoredFrom": func(m *store.Manifest) { m.RestoredFrom = "/" },
+		"KeyID":        func(m *store.Manifest) { m.ID = "../key" },
 		"Pause":        func(m *store.Manifest) { m.Pause = -1 },
 		"LongReason":   func(m *store.Manifest) { m.Reason = strings.Repeat("x", 5000) },
 	}
@@ -158,7 +182,7 @@ func TestParseManifestChecks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := base
 			fn(&m)
-			data, err := store.Seal(m)
+			data, err := store.Seal(m, exampleKeyID, exampleKey())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,5 +201,26 @@ func TestEscape(t *testing.T) {
 		if got != want || store.Unescape(got) != name {
 			t.Errorf("Escape(%q)=%q, want %q and back", name, got, want)
 		}
+	}
+}
+
+// TestFormerSchema reads what the version before this one has written: nothing is
+// restored from it, and it is said why.
+func TestFormerSchema(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	const id = "01KKNTQ2CNDSB0KFK8NV23KZV7"
+	place := filepath.Join(dir, "checkpoints/shop/redis-0/redis", id)
+	write(t, filepath.Join(place, "manifest.json"), string(read(t, "testdata/schema-1.json")))
+	wantIDs(t, list(t, s, redis))
+	broken, err := s.Broken(redis)
+	if err != nil || len(broken) != 1 || !errors.Is(broken[0].Err, store.ErrSchema) || !strings.Contains(broken[0].Err.Error(), "schema 1") {
+		t.Fatalf("Broken=%v, %v", broken, err)
+	}
+	// It stays where it is, for the version that knows it.
+	s.Close()
+	open(t, dir)
+	if _, err := os.Stat(place); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"path"
 	"time"
+
+	"github.com/rekindle-dev/rekindle/fail"
 )
 
 const (
@@ -75,6 +77,9 @@ func (s *Store) Update(id string, fn func(*Marks) error) error {
 	}
 	m.bound()
 	data, err := json.Marshal(m)
+	if err == nil {
+		err = fail.MarksWrite.Hit()
+	}
 	if err == nil {
 		err = s.writeFile(marksPath(id), append(data, '\n'))
 	}

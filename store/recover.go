@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 )
@@ -84,8 +85,10 @@ func (s *Store) sweep(dir string, keep func(name string) bool) error {
 	return nil
 }
 
-func (s *Store) names(dir string) ([]string, error) {
-	d, err := s.root.Open(dir)
+func (s *Store) names(dir string) ([]string, error) { return namesIn(s.root, dir) }
+
+func namesIn(root *os.Root, dir string) ([]string, error) {
+	d, err := root.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/rekindle-dev/rekindle/fail"
 )
 
 // maxQuarantine is how many checkpoints quarantine holds; the oldest make way.
@@ -18,17 +20,14 @@ const reasonExt = ".reason"
 // Remove removes a checkpoint and its marks. The checkpoint is invisible from
 // the first moment, whatever interrupts the rest. A process that has its files
 // open can go on reading them.
+//
+// It returns [ErrInUse] for one that is held, see [Store.Hold].
 func (s *Store) Remove(ctx context.Context, id string) error {
-	return s.remove(ctx, id, func(string) bool { return false })
-}
-
-// remove asks inUse at the last moment.
-func (s *Store) remove(ctx context.Context, id string, inUse func(string) bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	err := s.take(id, func(l Lineage) error {
-		if inUse(id) {
+		if s.inUse(id) {
 			return ErrInUse
 		}
 		return s.toTrash(l, id)
@@ -36,7 +35,13 @@ func (s *Store) remove(ctx context.Context, id string, inUse func(string) bool) 
 	if err != nil {
 		return &Error{Op: "remove", ID: id, Err: err}
 	}
-	if err := errors.Join(s.dropMarks(id), s.root.RemoveAll(path.Join(trashDir, id))); err != nil {
+	err = s.dropMarks(id)
+	if ferr := fail.RemoveDelete.Hit(); ferr != nil {
+		err = errors.Join(err, ferr)
+	} else {
+		err = errors.Join(err, s.root.RemoveAll(path.Join(trashDir, id)))
+	}
+	if err != nil {
 		return &Error{Op: "remove", ID: id, Err: err, Hint: "what is left is swept when the store is opened again"}
 	}
 	return nil
@@ -60,15 +65,24 @@ func (s *Store) take(id string, fn func(Lineage) error) error {
 }
 
 // toTrash takes a checkpoint out of sight. The caller holds s.mu.
-func (s *Store) toTrash(l Lineage, id string) error { return s.move(l, id, path.Join(trashDir, id)) }
+func (s *Store) toTrash(l Lineage, id string) error {
+	return s.move(l, id, path.Join(trashDir, id), fail.RemoveMove, fail.RemoveSync)
+}
 
 // move renames a checkpoint's directory out of its lineage, durably.
-func (s *Store) move(l Lineage, id, to string) error {
+func (s *Store) move(l Lineage, id, to string, before, between *fail.Point) error {
+	if err := before.Hit(); err != nil {
+		return err
+	}
+	s.distrust(id)
 	if err := s.root.RemoveAll(to); err != nil {
 		return fmt.Errorf("make way: %w", err)
 	}
 	if err := s.root.Rename(path.Join(l.path(), id), to); err != nil {
 		return fmt.Errorf("move checkpoint: %w", err)
+	}
+	if err := between.Hit(); err != nil {
+		return err
 	}
 	if err := errors.Join(syncPath(s.root, l.path()), syncPath(s.root, path.Dir(to))); err != nil {
 		return err
@@ -91,7 +105,12 @@ func (s *Store) prune(l Lineage) {
 // sound or not, and keeps it for a person to look at. Its marks are dropped.
 // Quarantine holds the last eight.
 func (s *Store) Quarantine(id, reason string) error {
-	err := s.take(id, func(l Lineage) error { return s.move(l, id, path.Join(quarantineDir, id)) })
+	err := s.take(id, func(l Lineage) error {
+		return s.move(l, id, path.Join(quarantineDir, id), fail.QuarantineMove, fail.QuarantineSync)
+	})
+	if err == nil {
+		err = fail.QuarantineReason.Hit()
+	}
 	if err != nil {
 		return &Error{Op: "quarantine", ID: id, Err: err}
 	}
@@ -108,6 +127,9 @@ func (s *Store) Quarantine(id, reason string) error {
 }
 
 func (s *Store) boundQuarantine() error {
+	if err := fail.QuarantineBound.Hit(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ids, err := s.subdirs(quarantineDir, validID)

@@ -11,17 +11,13 @@ var errKeep = errors.New("at least one checkpoint must be kept")
 // Retain removes the oldest of some checkpoints, which are given with the newest
 // first, beyond keep, which is at least 1, and returns the ids of those removed,
 // also with an error. It never removes the newest one that verifies, however
-// many newer ones do not, nor one for which inUse, called with the store locked,
-// returns true; a nil inUse stands for none in use.
-func (s *Store) Retain(ctx context.Context, list []Checkpoint, keep int, inUse func(id string) bool) ([]string, error) {
+// many newer ones do not, nor one that is held.
+func (s *Store) Retain(ctx context.Context, list []Checkpoint, keep int) ([]string, error) {
 	if keep < 1 {
 		return nil, fmt.Errorf("retain checkpoints: keep %d: %w", keep, errKeep)
 	}
 	if len(list) <= keep {
 		return nil, nil
-	}
-	if inUse == nil {
-		inUse = func(string) bool { return false }
 	}
 	good, err := s.newestGood(ctx, list)
 	if err != nil {
@@ -32,7 +28,7 @@ func (s *Store) Retain(ctx context.Context, list []Checkpoint, keep int, inUse f
 		if cp.ID == good {
 			continue
 		}
-		err := s.remove(ctx, cp.ID, inUse)
+		err := s.Remove(ctx, cp.ID)
 		if errors.Is(err, ErrInUse) || errors.Is(err, ErrNotFound) {
 			continue
 		}

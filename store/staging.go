@@ -8,6 +8,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"github.com/rekindle-dev/rekindle/fail"
 )
 
 // Staging is a checkpoint in the making: a private, empty directory for a dump
@@ -43,6 +45,9 @@ func (s *Store) Begin(ctx context.Context, l Lineage, need int64) (*Staging, err
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, &Error{Op: "begin", Err: ErrClosed}
+	}
+	if err := fail.Begin.Hit(); err != nil {
+		return nil, &Error{Op: "begin", Err: err}
 	}
 	id, err := nextID(s.last, s.now())
 	if err != nil {

@@ -25,12 +25,20 @@ type Store struct {
 	now     func() time.Time
 	report  func(path string, err error)
 	minFree atomic.Int64
-	hook    func(step string) // called before each step of a commit, for tests
+
+	keysPath string
+	keyring  *keyring
 
 	mu       sync.Mutex // guards what follows and every change of the tree
 	closed   bool
 	last     ulid.ULID // the newest id given out or found
 	reserved int64     // bytes that open stagings have asked for
+	leases   map[string]int
+	// alsoInUse is asked beside leases; nil when nobody is.
+	alsoInUse func(id string) bool
+
+	proofsMu sync.Mutex // taken last
+	proofs   map[string]proof
 
 	marksMu sync.Mutex // guards marks/; never taken before mu is released
 
@@ -54,6 +62,13 @@ func WithMinFree(bytes int64) Option {
 	return func(s *Store) { s.minFree.Store(bytes) }
 }
 
+// WithKeys keeps the keys in another directory than [KeysDir] of the store, so
+// that whoever can write to the disk of the one cannot read those of the other.
+// It is an absolute path; empty means the default.
+func WithKeys(dir string) Option {
+	return func(s *Store) { s.keysPath = dir }
+}
+
 // WithClock replaces the wall clock, which gives ids and manifests their time.
 // Order never depends on it.
 func WithClock(now func() time.Time) Option {
@@ -65,7 +80,7 @@ func WithClock(now func() time.Time) Option {
 // a directory of another format or owner ([ErrFormat], [ErrUnsafe]), and sweeps
 // what an earlier process left behind unfinished.
 func Open(dir string, opts ...Option) (_ *Store, err error) {
-	s := &Store{path: filepath.Clean(dir), now: time.Now, report: func(string, error) {}}
+	s := &Store{path: filepath.Clean(dir), now: time.Now, report: func(string, error) {}, leases: map[string]int{}, proofs: map[string]proof{}}
 	for _, opt := range opts {
 		opt(s)
 	}
@@ -87,6 +102,9 @@ func Open(dir string, opts ...Option) (_ *Store, err error) {
 		if err = s.root.Mkdir(d, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make store: %w", err)
 		}
+	}
+	if err = s.openKeys(); err != nil {
+		return nil, err
 	}
 	if err = s.recover(); err != nil {
 		return nil, fmt.Errorf("recover store: %w", err)
@@ -157,6 +175,9 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	err := s.root.Close()
+	if s.keyring != nil {
+		err = errors.Join(err, s.keyring.root.Close())
+	}
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}

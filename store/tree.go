@@ -21,6 +21,7 @@ type entry struct {
 	File
 
 	dev, ino, links uint64
+	changed         int64 // the time of the last change, in nanoseconds
 }
 
 // scanner walks one checkpoint by directory descriptors. It follows no link and
@@ -104,7 +105,7 @@ func (s *scanner) look(dir int, name, p string) (entry, error) {
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return entry{}, fmt.Errorf("examine %s: %w", escape(p), err)
 	}
-	e := entry{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink)}
+	e := entry{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink), changed: st.Ctim.Nano()}
 	e.File = File{Path: p, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid}
 	unsafe := &Error{Op: "scan", Path: p, Err: ErrUnsafe}
 	switch st.Mode & unix.S_IFMT {

@@ -40,17 +40,46 @@ func (s *Store) Verify(ctx context.Context, cp Checkpoint, level Level) error {
 	if now.Digest != cp.Digest {
 		return corrupt(cp.ID, ManifestName, "is not the manifest that was listed")
 	}
+	entries, err := verifyFiles(ctx, root, now.Manifest, level, reading{})
+	if err == nil && level == Full {
+		s.trust(cp.ID, entries)
+	}
+	return err
+}
+
+// VerifyDir is a [Full] verification for a process that has no store open: of
+// the checkpoint in dir, whose manifest must have that [Checkpoint.Sum]. Whoever
+// gave the sum has made sure that the manifest is this node's.
+func VerifyDir(ctx context.Context, dir, sum string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return &Error{Op: "verify", Path: dir, Err: err}
+	}
+	defer root.Close()
+	m, found, err := readManifest(root)
+	if err != nil {
+		return &Error{Op: "verify", Path: ManifestName, Err: err}
+	}
+	if found != sum {
+		return corrupt(m.ID, ManifestName, "is not the manifest that was selected")
+	}
+	_, err = verifyFiles(ctx, root, m, Full, reading{})
+	return err
+}
+
+// verifyFiles compares a checkpoint's files with its manifest.
+func verifyFiles(ctx context.Context, root *os.Root, m Manifest, level Level, r reading) ([]entry, error) {
 	entries, err := scan(ctx, root)
 	if errors.Is(err, ErrUnsafe) {
-		return &Error{Op: "verify", ID: cp.ID, Err: fmt.Errorf("%w: %w", ErrCorrupt, err)}
+		return nil, &Error{Op: "verify", ID: m.ID, Err: fmt.Errorf("%w: %w", ErrCorrupt, err)}
 	}
 	if err != nil {
-		return &Error{Op: "verify", ID: cp.ID, Err: err}
+		return nil, &Error{Op: "verify", ID: m.ID, Err: err}
 	}
-	if err := compare(now.Manifest, entries); err != nil {
-		return err
+	if err := compare(m, entries); err != nil {
+		return nil, err
 	}
-	return verifyDigests(ctx, root, now.Manifest, entries, level)
+	return entries, verifyDigests(ctx, root, m, entries, level, r)
 }
 
 func corrupt(id, path, what string, args ...any) error {
@@ -95,7 +124,7 @@ func compareFile(id string, want, found File) error {
 	}
 }
 
-func verifyDigests(ctx context.Context, root *os.Root, m Manifest, entries []entry, level Level) error {
+func verifyDigests(ctx context.Context, root *os.Root, m Manifest, entries []entry, level Level, r reading) error {
 	type pair struct {
 		entry entry
 		want  string
@@ -107,7 +136,7 @@ func verifyDigests(ctx context.Context, root *os.Root, m Manifest, entries []ent
 		}
 	}
 	return each(ctx, files, func(ctx context.Context, p pair) error {
-		sum, err := digestFile(ctx, root, p.entry)
+		sum, err := digestFile(ctx, root, p.entry, r)
 		switch {
 		case errors.Is(err, errChanged):
 			return corrupt(m.ID, p.entry.Path, "%w", err)

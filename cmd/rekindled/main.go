@@ -67,7 +67,7 @@ func run(ctx context.Context, path string) error {
 	}
 	defer unlock()
 
-	s, err := store.Open(cfg.Store.Path, store.WithMinFree(int64(cfg.Store.MinFree)),
+	s, err := store.Open(cfg.Store.Path, store.WithMinFree(int64(cfg.Store.MinFree)), store.WithKeys(cfg.Store.Keys),
 		store.WithReport(func(path string, err error) {
 			log.G(ctx).WithError(err).WithField("path", path).Warn("passed over in the store")
 		}))
@@ -92,6 +92,7 @@ func run(ctx context.Context, path string) error {
 	}
 	go reloadOnHangup(ctx, path, a)
 	go a.PruneAlways(ctx)
+	go a.ScrubAlways(ctx)
 	serveMetrics(ctx, cfg.Metrics.Address, registry)
 	closeControl, err := serveControl(ctx, cfg.Sockets.Control, agent.NewControl(a))
 	if err != nil {
