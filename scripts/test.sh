@@ -7,7 +7,9 @@
 # know that everything was tried. Settings, by environment:
 #   LAB_DIR, LAB_PORT, REKINDLE_CACHE  as for test/lab/up.sh
 #   SUITES    the bats files to run instead of all of them
-#   KEEP_LAB  when set, the lab stays up for another run
+#   LABS      how many labs the suites are shared out to (2); most of a suite is
+#             waiting, so two of them do not slow one another much
+#   KEEP_LAB  when set, the labs stay up for another run
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -22,13 +24,13 @@ for name in "$@"; do
   esac
 done
 
-: "${LAB_DIR:=/var/tmp/rekindle-lab}"
-export LAB_DIR
+: "${LAB_DIR:=/var/tmp/rekindle-lab}" "${LAB_PORT:=16443}"
+export LAB_DIR LAB_PORT
 passed=0
 failed=0
 phase_failed=0
 times=()
-lab_is_ours=
+labs=() shared=() alone=()
 work=$(mktemp -d)
 
 say() { printf '\n=== %s\n' "$*"; }
@@ -74,8 +76,8 @@ finish() {
   local status=$?
   trap - EXIT INT TERM
   set +e
-  if [[ -n $lab_is_ours && -z ${KEEP_LAB:-} ]]; then
-    phase lab-down test/lab/down.sh
+  if ((${#labs[@]} > 0)) && [[ -z ${KEEP_LAB:-} ]]; then
+    phase lab-down each_lab test/lab/down.sh
   fi
   rm -rf "$work"
   say 'time'
@@ -138,28 +140,85 @@ unit() {
 lab_up() {
   test/lab/host-packages.sh lab test
   make --no-print-directory build
-  test/lab/up.sh cluster
+  each_lab test/lab/up.sh cluster
+}
+
+# each_lab COMMAND...: for every lab that is used here, one after the other.
+each_lab() {
+  local lab
+  for lab in "${labs[@]}"; do
+    LAB_DIR=${lab%:*} LAB_PORT=${lab#*:} "$@"
+  done
+}
+
+# choose decides which suites run, and in which labs. A suite that measures times
+# is tagged "alone": it comes at the end, when nothing else runs.
+choose() {
+  local suites suite lab
+  read -r -a suites <<<"${SUITES:-$(echo test/bats/*.bats)}"
+  # The longest first, so that no lab is left with one at the end.
+  mapfile -t suites < <(for suite in "${suites[@]}"; do
+    printf '%d %s\n' "$(grep -c '^@test' "$suite")" "$suite"
+  done | sort -rn | cut -d' ' -f2-)
+  for suite in "${suites[@]}"; do
+    if grep -q '^# bats file_tags=alone$' "$suite"; then
+      alone+=("$suite")
+    else
+      shared+=("$suite")
+    fi
+  done
+  labs=("$LAB_DIR:$LAB_PORT")
+  for ((lab = 2; lab <= ${LABS:-2} && lab <= ${#shared[@]}; lab++)); do
+    labs+=("$LAB_DIR-$lab:$((LAB_PORT + lab - 1))")
+  done
+}
+
+# in_lab LAB SUITE...: runs each suite that no other lab has taken. What a suite
+# prints appears when it is through, in one piece.
+in_lab() {
+  local lab=${1%:*} suite name began status
+  shift
+  # shellcheck source=/dev/null
+  source "$lab/env"
+  for suite in "$@"; do
+    name=${suite##*/}
+    mkdir "$work/taken-$name" 2>/dev/null || continue
+    began=$SECONDS status=0
+    bats --formatter tap --timing --print-output-on-failure "$suite" >"$work/$name.tap" 2>"$work/$name.err" || status=$?
+    printf '%s\n' "$status" >"$work/$name.status"
+    printf '\n# %s (%d s)\n' "$suite" $((SECONDS - began)) | cat - "$work/$name.tap" "$work/$name.err"
+  done
 }
 
 e2e() {
-  local suites status=0 planned good bad skipped
-  read -r -a suites <<<"${SUITES:-$(echo test/bats/*.bats)}"
-  [[ -e ${suites[0]} ]] || {
-    echo "there are no suites: ${suites[*]}" >&2
-    return 1
-  }
-  # shellcheck source=/dev/null
-  source "$LAB_DIR/env"
-  bats --formatter tap --timing --print-output-on-failure --jobs 1 "${suites[@]}" |
-    tee "$work/e2e.tap" || status=$?
-  planned=$(sed -n 's/^1\.\.//p' "$work/e2e.tap" | head -n 1)
-  skipped=$(grep -cE '^ok .*# skip' "$work/e2e.tap") || true
-  good=$(($(grep -c '^ok ' "$work/e2e.tap" || true) - skipped))
-  # Tests that were planned and have not run are among the failed.
-  bad=$((${planned:-0} - good))
-  grep -E '^ok .*# skip' "$work/e2e.tap" | sed 's/^/skipped, which counts as failed: /' || true
+  local lab
+  for lab in "${labs[@]}"; do
+    in_lab "$lab" "${shared[@]}" &
+  done
+  wait
+  in_lab "${labs[0]}" "${alone[@]}"
+  tally "${shared[@]}" "${alone[@]}"
+}
+
+# tally SUITE...: counts the tests of all suites. Those that were planned and have
+# not run are among the failed, and so is a suite that could not be read.
+tally() {
+  local suite name planned fine skipped good=0 bad=0
+  for suite in "$@"; do
+    name=$work/${suite##*/}
+    planned=$(sed -n 's/^1\.\.//p' "$name.tap" | head -n 1)
+    skipped=$(grep -cE '^ok .*# skip' "$name.tap") || true
+    fine=$(($(grep -c '^ok ' "$name.tap" || true) - skipped))
+    grep -E '^ok .*# skip' "$name.tap" | sed 's/^/skipped, which counts as failed: /' || true
+    good=$((good + fine))
+    bad=$((bad + ${planned:-0} - fine))
+    if [[ $(cat "$name.status") != 0 ]] && ((${planned:-0} == fine)); then
+      printf 'failed, though none of its tests did: %s\n' "$suite"
+      bad=$((bad + 1))
+    fi
+  done
   printf '%d %d\n' "$good" "$bad" >"$work/e2e.count"
-  ((status == 0 && good > 0))
+  ((bad == 0 && good > 0))
 }
 
 trap finish EXIT
@@ -170,7 +229,7 @@ for name in "$@"; do
     phase "$name" "$name"
     continue
   fi
-  lab_is_ours=yes
+  choose
   phase lab-up lab_up
   ((phase_failed > 0)) || phase e2e e2e
 done
