@@ -55,7 +55,7 @@ func New(ctx context.Context, cfg conf.Config, s *store.Store, node Node, m *Met
 		starts:       map[start]bool{},
 	}
 	a.config.Store(&cfg)
-	s.AskBeforeRemoval(a.sleptIn)
+	s.AskBeforeRemoval(a.sleepsIn)
 	m.registry.MustRegister(gauges{a})
 	return a
 }

@@ -54,6 +54,8 @@ func (s *Control) state(id string) string {
 	switch {
 	case err != nil:
 		return "unknown"
+	case s.agent.sleepsIn(id):
+		return "asleep"
 	case marks.Completed:
 		return "completed"
 	case marks.Attempts >= s.agent.Config().Limits.MaxRestores:

@@ -59,6 +59,7 @@ func (a *Agent) report(ctx context.Context, t *tracked) *api.ContainerReport {
 		r.Findings, r.PreflightNs = p.describe(), p.at.UnixNano()
 	}
 	r.Triggers = a.triggers(t)
+	r.Suspension = t.describeSuspension()
 	a.foreseen(ctx, t, r)
 	return r
 }

@@ -12,7 +12,8 @@ type gauges struct{ agent *Agent }
 var (
 	keptGauge        = gauge("rekindle_checkpoints", "Checkpoints in the store.")
 	quarantinedGauge = gauge("rekindle_checkpoints_quarantined", "Checkpoints in quarantine.")
-	managedGauge     = gauge("rekindle_containers_managed", "Managed containers that run.")
+	managedGauge     = gauge("rekindle_containers_managed", "Managed containers that run; those that sleep are not among them.")
+	asleepGauge      = gauge("rekindle_containers_asleep", "Managed containers that are suspended.")
 	unsettledGauge   = gauge("rekindle_containers_unsettled", "Containers that were restored and have not settled yet.")
 )
 
@@ -20,7 +21,7 @@ func gauge(name, help string) *prometheus.Desc { return prometheus.NewDesc(name,
 
 // Describe names the gauges.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{keptGauge, quarantinedGauge, managedGauge, unsettledGauge} {
+	for _, d := range []*prometheus.Desc{keptGauge, quarantinedGauge, managedGauge, asleepGauge, unsettledGauge} {
 		out <- d
 	}
 }
@@ -30,8 +31,9 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, n int) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n))
 	}
-	managed, unsettled := g.agent.watched()
+	managed, asleep, unsettled := g.agent.watched()
 	send(managedGauge, managed)
+	send(asleepGauge, asleep)
 	send(unsettledGauge, unsettled)
 	kept, quarantined, err := g.agent.store.Count()
 	if err != nil {
@@ -42,12 +44,15 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	send(quarantinedGauge, quarantined)
 }
 
-// watched counts the managed containers that run, and those among them whose
-// restore is not known to be sound yet.
-func (a *Agent) watched() (running, unsettled int) {
+// watched counts the managed containers that run, those that sleep, and among the
+// running ones those whose restore is not known to be sound yet.
+func (a *Agent) watched() (running, asleep, unsettled int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, t := range a.containers {
+		if t.asleep() {
+			asleep++
+		}
 		if t.running() == 0 {
 			continue
 		}
@@ -56,5 +61,5 @@ func (a *Agent) watched() (running, unsettled int) {
 			unsettled++
 		}
 	}
-	return running, unsettled
+	return running, asleep, unsettled
 }

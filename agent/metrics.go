@@ -19,6 +19,8 @@ type Metrics struct {
 	dump      prometheus.Histogram
 	commit    prometheus.Histogram
 	restore   prometheus.Histogram
+	suspend   prometheus.Histogram
+	resume    prometheus.Histogram
 	admit     prometheus.Histogram
 	bytes     prometheus.Counter
 	preflight prometheus.Histogram
@@ -46,6 +48,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		restore: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "rekindle_restore_seconds", Help: "Time from the order to restore to the running container.", Buckets: seconds,
 		}),
+		suspend: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "rekindle_suspend_seconds", Help: "Time from the decision to suspend a container until its memory was given back.", Buckets: seconds,
+		}),
+		resume: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "rekindle_resume_seconds", Help: "Time from what woke a suspended container until it ran.", Buckets: seconds,
+		}),
 		admit: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "rekindle_admit_seconds", Help: "Time the runtime waited for the answer about a new container.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
@@ -62,7 +70,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Name: "rekindle_preflight_findings_total",
 		Help: "Containers in which a preflight found something new, by kind (a closed list) and severity.",
 	}, []string{"kind", "severity"})
-	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.admit, m.bytes, m.preflight, m.findings)
+	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.suspend, m.resume, m.admit, m.bytes, m.preflight, m.findings)
 	return m
 }
 
@@ -89,6 +97,10 @@ func (m *Metrics) committed(took time.Duration, c store.Manifest) {
 }
 
 func (m *Metrics) restored(took time.Duration) { m.restore.Observe(took.Seconds()) }
+
+func (m *Metrics) suspended(took time.Duration) { m.suspend.Observe(took.Seconds()) }
+
+func (m *Metrics) resumed(took time.Duration) { m.resume.Observe(took.Seconds()) }
 
 func (m *Metrics) admitted(took time.Duration) { m.admit.Observe(took.Seconds()) }
 

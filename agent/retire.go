@@ -82,9 +82,8 @@ func (a *Agent) ownerIn(l store.Lineage) func(store.Checkpoint) owner {
 	}
 }
 
-// sleptIn tells whether a container sleeps in the checkpoint, or is about to. The
-// store calls it with its own lock held.
-func (a *Agent) sleptIn(id string) bool {
+// sleepsIn tells whether a container sleeps in the checkpoint, or is about to.
+func (a *Agent) sleepsIn(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, t := range a.containers {

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
 )
@@ -50,6 +51,7 @@ func (a *Agent) Suspend(ctx context.Context, id, reason string) error {
 		a.decide(t.Facts, d)
 		return fmt.Errorf("suspend container %s: %w", t.Name, err)
 	}
+	a.metrics.suspended(d.Took)
 	s := t.lastSuspension()
 	d.Checkpoint = s.Checkpoint
 	d.Reason = fmt.Sprintf("%s (asleep after %s, %d sockets kept open)", reason, d.Took.Round(time.Millisecond), len(s.Sockets))
@@ -84,6 +86,7 @@ func (a *Agent) suspend(ctx context.Context, t *tracked, reason string) error {
 func (a *Agent) suspendRequest(t *tracked, reason string) *api.SuspendRequest {
 	return &api.SuspendRequest{
 		ContainerId: t.ID, Reason: reason,
+		WakeToStop:      t.policy.Sleep.Stop == policy.WakeToStop,
 		ResumeTimeoutNs: int64(a.Config().Limits.RestoreTimeout.Duration),
 	}
 }
@@ -155,7 +158,11 @@ func (a *Agent) Woken(_ context.Context, id string) {
 	}
 	if s.Wake.Error != "" {
 		d.Outcome, d.Class = Failed, ClassRestore
+		a.keepLog(t, d, logsIn(t.dir.Work(), criu.RestoreLog))
 		d.Reason = fmt.Sprintf("%s, but it could not be woken and has ended: %s", s.Wake.Reason, s.Wake.Error)
+	}
+	if d.Outcome == Taken {
+		a.metrics.resumed(d.Took)
 	}
 	a.decide(t.Facts, d)
 }
@@ -176,7 +183,25 @@ func (a *Agent) noteSuspension(t *tracked) {
 		t.pid = 0
 	case s.Pid != 0 && t.stop != nil: // not ended
 		t.pid = s.Pid
+		// Its CPU time counts from zero in its new control group.
+		t.last = standstill{}
 	}
+}
+
+// describeSuspension puts the container's sleep into the form of the control
+// protocol; nil when it was never suspended.
+func (t *tracked) describeSuspension() *api.SuspensionReport {
+	s := t.lastSuspension()
+	if s.Since.IsZero() {
+		return nil
+	}
+	r := &api.SuspensionReport{
+		Asleep: s.Asleep, SinceNs: s.Since.UnixNano(), Checkpoint: s.Checkpoint, Sockets: s.Sockets, Times: int64(s.Times),
+	}
+	if s.Wake != nil {
+		r.WokenBy, r.WakeNs = s.Wake.Reason, int64(s.Wake.Took)
+	}
+	return r
 }
 
 // lastSuspension returns what is known of the container's sleep.

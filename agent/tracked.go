@@ -221,6 +221,7 @@ func (t *tracked) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pid = 0
+	t.suspension.Asleep = false
 	t.next, t.nextWhy = time.Time{}, ""
 	if t.stop != nil {
 		t.stop()

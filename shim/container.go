@@ -6,6 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
 )
@@ -14,6 +17,7 @@ import (
 var (
 	errKilled     = errors.New("the container is being killed")
 	errOverBudget = errors.New("the time for a checkpoint before the stop was over")
+	errGivenUp    = errors.New("the suspension was given up")
 )
 
 // container is what the shim knows of a managed one.
@@ -23,6 +27,10 @@ type container struct {
 	bundle  string
 	spec    *bundleSpec
 	runtime criu.Runtime
+	// namespace is containerd's, which calls of the daemon do not name.
+	namespace string
+	// request is the one that the container was created with.
+	request *taskAPI.CreateTaskRequest
 	// upper is the writable layer's directory; empty when the snapshotter has none.
 	upper string
 
@@ -35,15 +43,31 @@ type container struct {
 	// asked is set by a request to stop, ended at the container's end. What is
 	// asked afterwards is only containerd cleaning up.
 	asked, ended bool
-	// cancel ends the dump that is under way; nil when there is none.
+	// cancel ends the dump or the resume that is under way; nil when there is none.
 	cancel context.CancelCauseFunc
-	// stop is the stop signal that is being held back; nil when there is none.
-	stop *heldStop
+	// held is the dump that somebody waits for; nil when there is none.
+	held *heldDump
+	// execs are the exec sessions that were added and not deleted.
+	execs map[string]bool
+	// sleep is nil while the container is awake, naps counts how often it was put
+	// to sleep, and wake is the end of the last time.
+	sleep *sleep
+	naps  int
+	wake  *api.Wake
+	// mutes counts, by topic, the events to come that are not containerd's to hear.
+	mutes map[string]int
+	// used is the CPU time of the container before its last sleep.
+	used cpu
 }
 
-// dumping notes the dump under way, so that a kill can end it. The returned
-// function forgets it.
-func (c *container) dumping(ctx context.Context) (context.Context, func()) {
+// in returns a context for calls to the wrapped service on the container's behalf.
+func (c *container) in(ctx context.Context) context.Context {
+	return namespaces.WithNamespace(ctx, c.namespace)
+}
+
+// busy notes that a dump or a resume is under way, so that a kill can end it. The
+// returned function forgets it.
+func (c *container) busy(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	c.mu.Lock()
 	c.cancel = cancel
@@ -75,7 +99,7 @@ func (c *container) end() (asked bool) {
 	return c.asked
 }
 
-// interrupt ends a dump that is under way.
+// interrupt ends a dump or a resume that is under way.
 func (c *container) interrupt(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -52,8 +52,14 @@ func (s *Service) adopt(ctx context.Context, r *taskAPI.CreateTaskRequest, spec 
 	if err := disarm(r.Bundle, spec, dir.CRIUConfig()); err != nil {
 		return nil, err
 	}
-	c := &container{id: r.ID, dir: dir, bundle: r.Bundle, spec: spec, upper: upperOf(r)}
-	if c.runtime, err = runtimeOf(ctx, r); err != nil {
+	c := &container{
+		id: r.ID, dir: dir, bundle: r.Bundle, spec: spec, upper: upperOf(r), request: r,
+		execs: map[string]bool{}, mutes: map[string]int{},
+	}
+	if c.namespace, err = namespaces.NamespaceRequired(ctx); err != nil {
+		return nil, err
+	}
+	if c.runtime, err = runtimeOf(c.namespace, r); err != nil {
 		return nil, err
 	}
 	if err := dir.Write(&api.Attach{Address: s.address, Bundle: r.Bundle}); err != nil {
@@ -129,12 +135,8 @@ func upperOf(r *taskAPI.CreateTaskRequest) string {
 }
 
 // runtimeOf tells how containerd would call runc for this container.
-func runtimeOf(ctx context.Context, r *taskAPI.CreateTaskRequest) (criu.Runtime, error) {
+func runtimeOf(namespace string, r *taskAPI.CreateTaskRequest) (criu.Runtime, error) {
 	opts, err := runcOptions(r)
-	if err != nil {
-		return criu.Runtime{}, err
-	}
-	ns, err := namespaces.NamespaceRequired(ctx)
 	if err != nil {
 		return criu.Runtime{}, err
 	}
@@ -145,7 +147,7 @@ func runtimeOf(ctx context.Context, r *taskAPI.CreateTaskRequest) (criu.Runtime,
 	if runtime.Root == "" {
 		runtime.Root = process.RuncRoot
 	}
-	runtime.Root = filepath.Join(runtime.Root, ns)
+	runtime.Root = filepath.Join(runtime.Root, namespace)
 	return runtime, nil
 }
 

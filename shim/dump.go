@@ -26,6 +26,9 @@ import (
 // cannot be frozen, and the others must not wait for it.
 const freezeTimeout = 2 * time.Second
 
+// errAsleep is returned for a container without processes, since it sleeps.
+var errAsleep = fmt.Errorf("the container sleeps: %w", errdefs.ErrFailedPrecondition)
+
 // Dump writes the container's memory, changed files and /dev/shm below r.Dir,
 // all of one moment: the container is frozen once, and thawed whatever happens.
 func (s *Service) Dump(ctx context.Context, r *api.DumpRequest) (*api.DumpResponse, error) {
@@ -33,10 +36,10 @@ func (s *Service) Dump(ctx context.Context, r *api.DumpRequest) (*api.DumpRespon
 	if c == nil {
 		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound, "container %.64q is not managed", r.ContainerId)
 	}
-	if r.Hold && !c.stopHeld() {
-		return nil, errgrpc.ToGRPC(errNoStop)
+	if r.Hold && !c.dumpAwaited() {
+		return nil, errgrpc.ToGRPC(errNobodyWaits)
 	}
-	ctx, release := c.dumping(ctx)
+	ctx, release := c.busy(ctx)
 	defer release()
 	pid, err := s.runningPid(ctx, c)
 	if err != nil {
@@ -59,8 +62,12 @@ func (s *Service) Dump(ctx context.Context, r *api.DumpRequest) (*api.DumpRespon
 	return resp, nil
 }
 
+// runningPid returns the container's init; an error when it does not run, or sleeps.
 func (s *Service) runningPid(ctx context.Context, c *container) (int, error) {
-	state, err := s.State(ctx, &taskAPI.StateRequest{ID: c.id})
+	if c.asleep() != nil {
+		return 0, errAsleep
+	}
+	state, err := s.TTRPCTaskService.State(ctx, &taskAPI.StateRequest{ID: c.id})
 	if err != nil {
 		return 0, err
 	}
@@ -71,7 +78,7 @@ func (s *Service) runningPid(ctx context.Context, c *container) (int, error) {
 }
 
 // dump returns with the container thawed, or held: frozen, and the gate closed,
-// for whoever holds its stop signal back.
+// for whoever waits for that.
 func (s *Service) dump(ctx context.Context, c *container, pid int, freezer criu.Freezer, r *api.DumpRequest) (_ *api.DumpResponse, held bool, err error) {
 	if err := copySpec(c.bundle, r.Dir); err != nil {
 		return nil, false, err
@@ -106,7 +113,7 @@ func (s *Service) dump(ctx context.Context, c *container, pid int, freezer criu.
 	used, _ := criu.CPUTime(pid)
 	if r.Hold {
 		if !c.hold(freezer) {
-			return nil, false, errNoStop
+			return nil, false, errNobodyWaits
 		}
 		held = true
 	} else if err := thaw(ctx, freezer, c.id); err != nil {

@@ -10,6 +10,7 @@ import (
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	ptypes "github.com/containerd/containerd/v2/pkg/protobuf/types"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
@@ -61,10 +62,10 @@ func (c *container) shut(ctx context.Context, f criu.Freezer, pid int, wait time
 	}
 }
 
-// passForKill ends a dump that is under way and waits for it, but not for ever:
+// passForKill ends a dump or a resume that is under way and waits for it, but not for ever:
 // nothing may keep SIGKILL from a container.
 func (c *container) passForKill() func() {
-	c.abandonStop()
+	c.abandonDump()
 	for deadline := time.Now().Add(killWait); time.Now().Before(deadline); time.Sleep(gatePoll) {
 		c.interrupt(errKilled)
 		if c.gate.TryRLock() {
@@ -85,31 +86,97 @@ func (s *Service) pass(id string) func() {
 	return c.gate.RUnlock
 }
 
+// enter is pass for a call that needs the container's processes: it wakes a
+// container that sleeps.
+func (s *Service) enter(ctx context.Context, id, why string) (leave func(), err error) {
+	c := s.managed(id)
+	if c == nil {
+		return func() {}, nil
+	}
+	for {
+		c.gate.RLock()
+		if c.asleep() == nil {
+			return c.gate.RUnlock, nil
+		}
+		c.gate.RUnlock()
+		if err := s.wake(ctx, c, why); err != nil {
+			return nil, errgrpc.ToGRPC(err)
+		}
+	}
+}
+
+// Exec adds an exec session. From then on until it is deleted the container
+// stays awake.
+func (s *Service) Exec(ctx context.Context, r *taskAPI.ExecProcessRequest) (*ptypes.Empty, error) {
+	leave, err := s.enter(ctx, r.ID, "an exec session")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	resp, err := s.TTRPCTaskService.Exec(ctx, r)
+	if c := s.managed(r.ID); c != nil && err == nil {
+		c.noteExec(r.ExecID, true)
+	}
+	return resp, err
+}
+
+// noteExec notes that an exec session is there, or is not any more.
+func (c *container) noteExec(id string, there bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if there {
+		c.execs[id] = true
+	} else {
+		delete(c.execs, id)
+	}
+}
+
 // Start starts the container, or an exec session in it. An exec that arrives
 // during a dump waits for the end of the pause: its process would be no child
 // of the container's init, and CRIU cannot dump such a one.
 func (s *Service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.StartResponse, error) {
-	defer s.pass(r.ID)()
+	leave, err := s.enter(ctx, r.ID, "an exec session")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return s.TTRPCTaskService.Start(ctx, r)
 }
 
 // Kill delivers a signal. A signal to the whole container waits for a dump to
 // end, SIGKILL ends the dump. A stop signal is held back while the container is
-// checkpointed, when its policy says so.
+// checkpointed, when its policy says so. A container that sleeps ends by SIGKILL
+// as it is, and by a stop signal too unless its policy has it woken for that;
+// any other signal wakes it.
 func (s *Service) Kill(ctx context.Context, r *taskAPI.KillRequest) (*ptypes.Empty, error) {
 	c := s.managed(r.ID)
 	if c == nil || r.ExecID != "" {
 		return s.TTRPCTaskService.Kill(ctx, r)
 	}
-	if !slices.Contains(noStop, r.Signal) && c.askToStop() {
+	stops := !slices.Contains(noStop, r.Signal)
+	if stops && c.askToStop() {
 		if err := c.dir.Write(&api.Stop{Signal: r.Signal, At: time.Now()}); err != nil {
 			log.G(ctx).WithError(err).WithField("container", c.id).Warn("note the request to stop")
 		}
 	}
 	if r.Signal == uint32(unix.SIGKILL) {
 		defer c.passForKill()()
+		if s.killAsleep(ctx, c, r.Signal) {
+			return &ptypes.Empty{}, nil
+		}
 		return s.TTRPCTaskService.Kill(ctx, r)
 	}
+	if stops {
+		c.abandonSuspension()
+		if s.stopAsleep(ctx, c, r.Signal) {
+			return &ptypes.Empty{}, nil
+		}
+	}
+	leave, err := s.enter(ctx, r.ID, fmt.Sprintf("signal %d", r.Signal))
+	if err != nil {
+		return nil, err
+	}
+	leave()
 	if s.checkpointed(ctx, c, r.Signal) {
 		return &ptypes.Empty{}, nil
 	}
@@ -121,7 +188,11 @@ func (s *Service) Kill(ctx context.Context, r *taskAPI.KillRequest) (*ptypes.Emp
 // Pause freezes the container, but not in the middle of a dump, which freezes
 // and thaws it itself.
 func (s *Service) Pause(ctx context.Context, r *taskAPI.PauseRequest) (*ptypes.Empty, error) {
-	defer s.pass(r.ID)()
+	leave, err := s.enter(ctx, r.ID, "a pause")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return s.TTRPCTaskService.Pause(ctx, r)
 }
 
@@ -133,20 +204,10 @@ func (s *Service) Resume(ctx context.Context, r *taskAPI.ResumeRequest) (*ptypes
 
 // Checkpoint is containerd's own operation, kept apart from ours.
 func (s *Service) Checkpoint(ctx context.Context, r *taskAPI.CheckpointTaskRequest) (*ptypes.Empty, error) {
-	defer s.pass(r.ID)()
+	leave, err := s.enter(ctx, r.ID, "a checkpoint by the runtime itself")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return s.TTRPCTaskService.Checkpoint(ctx, r)
-}
-
-// Delete removes an ended container, or an ended exec session.
-func (s *Service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
-	if r.ExecID != "" {
-		return s.TTRPCTaskService.Delete(ctx, r)
-	}
-	release := s.pass(r.ID)
-	defer release()
-	resp, err := s.TTRPCTaskService.Delete(ctx, r)
-	if err == nil {
-		s.forget(r.ID)
-	}
-	return resp, err
 }

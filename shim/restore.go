@@ -46,7 +46,7 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 		err = errors.Join(err, criu.Discard(ctx, startReaped, c.runtime, c.id))
 		// The rootfs may still be mounted after a failed create; its layers must
 		// not be changed below a mount.
-		err = errors.Join(err, mount.UnmountRecursive(filepath.Join(r.Bundle, "rootfs"), unix.MNT_DETACH))
+		err = errors.Join(err, mount.UnmountRecursive(rootfsOf(r.Bundle), unix.MNT_DETACH))
 		for i := len(undo) - 1; i >= 0; i-- {
 			err = errors.Join(err, undo[i]())
 		}
@@ -175,3 +175,6 @@ func empty(dir string) error {
 	}
 	return nil
 }
+
+// rootfsOf is where a bundle's root file system is mounted.
+func rootfsOf(bundle string) string { return filepath.Join(bundle, "rootfs") }

@@ -18,6 +18,8 @@ type Service struct {
 	taskAPI.TTRPCTaskService
 	// sandbox is the id of the pod's sandbox, address the shim's own socket.
 	sandbox, address string
+	// publisher tells containerd what the wrapped service does not know.
+	publisher shim.Publisher
 
 	mu sync.Mutex
 	// containers holds the managed ones only.
@@ -32,6 +34,7 @@ func NewService(ctx context.Context, publisher shim.Publisher, sd shutdown.Servi
 	s := &Service{
 		sandbox:    sandbox,
 		address:    address,
+		publisher:  publisher,
 		containers: map[string]*container{},
 		live:       map[string]bool{},
 	}

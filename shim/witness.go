@@ -6,7 +6,6 @@ import (
 	"io/fs"
 
 	eventstypes "github.com/containerd/containerd/api/events"
-	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/v2/core/events"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/log"
@@ -15,15 +14,19 @@ import (
 	"github.com/rekindle-dev/rekindle/api"
 )
 
-// witness passes every event on to containerd and notes how containers ended.
+// witness passes events on to containerd and notes how containers ended.
 // The daemon reads the notes; it may be down when a container ends.
 type witness struct {
 	shim.Publisher
 	service *Service
 }
 
-// Publish notes the event and forwards it.
+// Publish notes the event and forwards it, unless it is of a container that falls
+// asleep or wakes.
 func (w *witness) Publish(ctx context.Context, topic string, event events.Event) error {
+	if w.service.muted(topic, event) {
+		return nil
+	}
 	switch e := event.(type) {
 	case *eventstypes.TaskOOM:
 		if c := w.service.managed(e.ContainerID); c != nil {
@@ -42,18 +45,6 @@ func (w *witness) exited(ctx context.Context, e *eventstypes.TaskExit) {
 	if c := w.service.managed(e.ContainerID); c != nil {
 		c.noteExit(ctx, e.ExitStatus, e.ExitedAt)
 	}
-}
-
-// Wait returns when the container has ended, or the exec session. Whoever waits
-// acts at once, and may do so before the event of the end is published.
-func (s *Service) Wait(ctx context.Context, r *taskAPI.WaitRequest) (*taskAPI.WaitResponse, error) {
-	resp, err := s.TTRPCTaskService.Wait(ctx, r)
-	if err == nil && r.ExecID == "" {
-		if c := s.managed(r.ID); c != nil {
-			c.noteExit(ctx, resp.ExitStatus, resp.ExitedAt)
-		}
-	}
-	return resp, err
 }
 
 // noteExit writes the exit record; that it is written more than once does no

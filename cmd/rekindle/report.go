@@ -18,6 +18,7 @@ type report struct {
 	Settings    []setting   `json:"settings"`
 	Problems    []problem   `json:"problems"`
 	Triggers    []trigger   `json:"triggers,omitempty"`
+	Suspension  *suspension `json:"suspension,omitempty"`
 	Decisions   []decision  `json:"decisions"`
 	Restart     *prospect   `json:"restart,omitempty"`
 	Successor   *prospect   `json:"successor,omitempty"`
@@ -118,6 +119,7 @@ func reports(containers []*api.ContainerReport) []report {
 			}
 			r.Triggers = append(r.Triggers, of)
 		}
+		r.Suspension = fromSuspension(c.Suspension)
 		r.Restart, r.Successor = fromProspect(c.Restart), fromProspect(c.Successor)
 		out = append(out, r)
 	}
@@ -149,6 +151,9 @@ func (a *app) writeReport(r report) error {
 	}
 	if r.Next != nil {
 		fmt.Fprintf(a.stdout, "next checkpoint in %s: %s\n", short(time.Until(*r.Next)), printable(r.NextWhy))
+	}
+	if r.Suspension != nil {
+		fmt.Fprintln(a.stdout, r.Suspension)
 	}
 	settings := newTable(a.stdout, indent+"SETTING", "VALUE", "FROM")
 	for _, s := range r.Settings {

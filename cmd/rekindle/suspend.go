@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,38 @@ type nap struct {
 	TookNs     int64    `json:"tookNs"`
 	Checkpoint string   `json:"checkpoint,omitempty"`
 	Sockets    []string `json:"sockets,omitempty"`
+}
+
+// suspension is how a container sleeps, or slept last. Since is when that began
+// or ended; WakeNs is how long the last wake took.
+type suspension struct {
+	Asleep     bool      `json:"asleep"`
+	Since      time.Time `json:"since"`
+	Checkpoint string    `json:"checkpoint"`
+	Sockets    []string  `json:"sockets"`
+	Times      int64     `json:"times"`
+	WokenBy    string    `json:"wokenBy,omitempty"`
+	WakeNs     int64     `json:"wakeNs,omitempty"`
+}
+
+func fromSuspension(s *api.SuspensionReport) *suspension {
+	if s == nil {
+		return nil
+	}
+	return &suspension{s.Asleep, moment(s.SinceNs), s.Checkpoint, append([]string{}, s.Sockets...), s.Times, s.WokenBy, s.WakeNs}
+}
+
+// String says it in a line for people.
+func (s *suspension) String() string {
+	line := fmt.Sprintf("awake for %s", age(s.Since))
+	if s.Asleep {
+		line = fmt.Sprintf("asleep for %s in checkpoint %s, %d sockets kept open", age(s.Since), printable(s.Checkpoint), len(s.Sockets))
+	}
+	line += fmt.Sprintf("; suspended %d times", s.Times)
+	if s.WokenBy != "" {
+		line += fmt.Sprintf(", woken last by %s within %s", printable(s.WokenBy), time.Duration(s.WakeNs).Round(time.Millisecond))
+	}
+	return line
 }
 
 func (a *app) suspend() *cobra.Command {
