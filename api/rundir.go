@@ -126,6 +126,23 @@ type Restore struct {
 	Timeout time.Duration `json:"timeout_ns"`
 	// OOMScoreAdj is set on the restored processes; CRIU brings the old one back.
 	OOMScoreAdj *int `json:"oom_score_adj,omitempty"`
+	// Handover is there when the container is resumed with its sockets.
+	Handover *Handover `json:"handover,omitempty"`
+}
+
+// Handover are the sockets of a suspended container.
+type Handover struct {
+	// Images is the directory to restore from instead of the checkpoint's own.
+	Images string `json:"images"`
+	// Holder is the process that holds the sockets.
+	Holder  int          `json:"holder"`
+	Sockets []HeldSocket `json:"sockets"`
+}
+
+// HeldSocket is a socket by its inode, and its descriptor in the holder.
+type HeldSocket struct {
+	Inode uint64 `json:"inode"`
+	FD    int    `json:"fd"`
 }
 
 // Outcome is what became of a ticket. The shim writes it.

@@ -23,20 +23,32 @@ import (
 // cleanupTimeout bounds the removal of what a failed restore left.
 const cleanupTimeout = 10 * time.Second
 
+// Source is what a container is restored from.
+type Source struct {
+	// Images is the CRIU directory, that of a checkpoint or one that HandOver
+	// made.
+	Images string
+	// Work receives CRIU's log.
+	Work string
+	// Config is the file of CRIU options that the container's spec names.
+	Config string
+	// Inherited are the sockets that are handed over, if any.
+	Inherited []Inherited
+}
+
 // Restore answers a `runc create` call by restoring the container from the
-// images: its processes are there when it returns, and stopped until Continue.
-// config is the file of CRIU options that the container's spec names. Standard
-// input, output and error of this process become the container's, as with
-// create. ctx bounds the restore.
+// source: its processes are there when it returns, and stopped until Continue.
+// Standard input, output and error of this process become the container's, as
+// with create. ctx bounds the restore.
 //
 // check is called at the same time, and says whether the images are what was
 // dumped; no process runs before it has. After a failure of either nothing of
 // the container is left.
-func Restore(ctx context.Context, runc string, call Call, images, work, config string, check func(context.Context) error) (err error) {
-	if err := os.MkdirAll(work, 0o700); err != nil {
+func Restore(ctx context.Context, runc string, call Call, from Source, check func(context.Context) error) (err error) {
+	if err := os.MkdirAll(from.Work, 0o700); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
 	}
-	undo, err := stoppedRestores(config)
+	undo, err := onlyForRestore(from.Config, append(inheritOptions(from.Inherited), leaveStopped...))
 	if err != nil {
 		return err
 	}
@@ -54,7 +66,7 @@ func Restore(ctx context.Context, runc string, call Call, images, work, config s
 	args := append([]string{}, call.Global...)
 	args = append(args, "restore", "--detach", "--no-subreaper",
 		"--bundle", call.Bundle, "--pid-file", call.PidFile,
-		"--image-path", images, "--work-path", work,
+		"--image-path", from.Images, "--work-path", from.Work,
 		"--manage-cgroups-mode", "ignore", "--file-locks")
 	if call.ConsoleSocket != "" {
 		args = append(args, "--console-socket", call.ConsoleSocket)
@@ -65,7 +77,7 @@ func Restore(ctx context.Context, runc string, call Call, images, work, config s
 	cmd := exec.Command(runc, append(args, call.ID)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	log := filepath.Join(work, RestoreLog)
+	log := filepath.Join(from.Work, RestoreLog)
 	status, err := run(ctx, StartPlainly, cmd, log)
 	if err == nil && status != 0 {
 		err = fmt.Errorf("runc restore: exit status %d", status)
@@ -83,7 +95,7 @@ func Restore(ctx context.Context, runc string, call Call, images, work, config s
 		return nil
 	}
 	said := runcError(call.Log)
-	failed := errors.Join(explain("restore", call.ID, log, said, err), keepSaid(work, []byte(said)))
+	failed := errors.Join(explain("restore", call.ID, log, said, err), keepSaid(from.Work, []byte(said)))
 	runtime := Runtime{Binary: runc, Root: call.Root, SystemdCgroup: slices.Contains(call.Global, "--systemd-cgroup")}
 	return errors.Join(failed, Discard(context.WithoutCancel(ctx), StartPlainly, runtime, call.ID))
 }

@@ -12,15 +12,15 @@ import (
 // leaveStopped makes CRIU restore processes without letting them run.
 const leaveStopped = "leave-stopped\n"
 
-// stoppedRestores has CRIU leave the processes of the next restore stopped. The
-// returned function takes that back, since the same file of options is read at
-// dumps, after which nothing may stand still.
-func stoppedRestores(config string) (undo func() error, err error) {
+// onlyForRestore adds lines to a file of CRIU options. The returned function
+// takes them out again, since the same file is read at dumps, after which
+// nothing may stand still.
+func onlyForRestore(config string, lines []byte) (undo func() error, err error) {
 	options, err := os.ReadFile(config)
 	if err != nil {
 		return nil, fmt.Errorf("read CRIU options: %w", err)
 	}
-	if err := os.WriteFile(config, append(slices.Clone(options), leaveStopped...), 0o600); err != nil {
+	if err := os.WriteFile(config, append(slices.Clone(options), lines...), 0o600); err != nil {
 		return nil, fmt.Errorf("write CRIU options: %w", err)
 	}
 	return func() error {

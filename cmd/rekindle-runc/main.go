@@ -17,7 +17,6 @@ import (
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
 	failpoint "github.com/rekindle-dev/rekindle/fail"
-	"github.com/rekindle-dev/rekindle/store"
 )
 
 func main() {
@@ -34,8 +33,7 @@ func main() {
 		defer cancel()
 		err := failpoint.ExecutorRestore.Hit()
 		if err == nil {
-			err = criu.Restore(ctx, order.Runc, call, order.Images, order.Work, order.Config,
-				func(ctx context.Context) error { return verify(ctx, order) })
+			err = restore(ctx, call, order)
 		}
 		if err != nil {
 			fail(call, err)
@@ -53,15 +51,6 @@ func main() {
 	}
 }
 
-// verify makes sure that a checkpoint is what was dumped, while CRIU reads it. The
-// daemon has verified the manifest, all sizes and everything small before it
-// gave the order; the memory pages, and the files that the shim has put back, are
-// read here, unless they were verified before and the daemon says so.
-func verify(ctx context.Context, order api.Restore) error {
-	if order.Trusted {
-		return nil
-	}
-	return store.VerifyDir(ctx, order.Checkpoint, order.Manifest)
 }
 
 // orderFor reads the shim's order for the container of a call. Without one, runc

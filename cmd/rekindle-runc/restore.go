@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/criu"
+	"github.com/rekindle-dev/rekindle/handover"
+	"github.com/rekindle-dev/rekindle/store"
+)
+
+// restore executes the shim's order.
+func restore(ctx context.Context, call criu.Call, order api.Restore) error {
+	from := criu.Source{Images: order.Images, Work: order.Work, Config: order.Config}
+	if order.Handover != nil {
+		inherited, err := inherit(order.Handover)
+		if err != nil {
+			return err
+		}
+		from.Images, from.Inherited = order.Handover.Images, inherited
+	}
+	return criu.Restore(ctx, order.Runc, call, from, func(ctx context.Context) error { return verify(ctx, order) })
+}
+
+// verify makes sure that a checkpoint is what was dumped, while CRIU reads it. The
+// daemon has verified the manifest, all sizes and everything small before it
+// gave the order; the memory pages, and the files that the shim has put back, are
+// read here, unless they were verified before and the daemon says so.
+func verify(ctx context.Context, order api.Restore) error {
+	if order.Trusted {
+		return nil
+	}
+	return store.VerifyDir(ctx, order.Checkpoint, order.Manifest)
+}
+
+// inherit opens the sockets that are handed over in this process, for runc and
+// CRIU to inherit. They are closed when it ends.
+func inherit(h *api.Handover) ([]criu.Inherited, error) {
+	held := make([]handover.Socket, 0, len(h.Sockets))
+	for _, s := range h.Sockets {
+		held = append(held, handover.Socket(s))
+	}
+	fetched, err := handover.Fetch(h.Holder, held)
+	if err != nil {
+		return nil, fmt.Errorf("take sockets over: %w", err)
+	}
+	inherited := make([]criu.Inherited, 0, len(fetched))
+	for _, s := range fetched {
+		inherited = append(inherited, criu.Inherited(s))
+	}
+	return inherited, nil
+}
