@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -32,24 +31,15 @@ func openDiag(pid int) (diag, error) {
 		return diag{}, fmt.Errorf("open network namespace: %w", err)
 	}
 	defer func() { _ = ns.Close() }()
-	type result struct {
-		diag
-		err error
-	}
-	opened := make(chan result, 1)
-	go func() {
-		// The thread enters the namespace for good, and ends with this goroutine
-		// because it stays locked to it.
-		runtime.LockOSThread()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			opened <- result{err: fmt.Errorf("enter network namespace: %w", err)}
+	var d diag
+	onThread(func() {
+		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			err = fmt.Errorf("enter network namespace: %w", err)
 			return
 		}
-		d, err := newDiag()
-		opened <- result{d, err}
-	}()
-	r := <-opened
-	return r.diag, r.err
+		d, err = newDiag()
+	})
+	return d, err
 }
 
 func newDiag() (diag, error) {

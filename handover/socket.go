@@ -146,7 +146,8 @@ func classifyUnix(fd int, f facts) (kind, Reason, error) {
 	if err != nil {
 		return inImage, "", fmt.Errorf("read socket's name: %w", err)
 	}
-	if name, ok := address.(*unix.SockaddrUnix); ok && name.Name != "" {
+	// An unnamed one reads as the empty name of the abstract ones.
+	if name, ok := address.(*unix.SockaddrUnix); ok && name.Name != "" && name.Name != "@" {
 		return unixDatagram, "", nil
 	}
 	return inImage, "", nil

@@ -51,8 +51,6 @@ func main() {
 	}
 }
 
-}
-
 // orderFor reads the shim's order for the container of a call. Without one, runc
 // is taken from PATH.
 func orderFor(call criu.Call) (api.Restore, bool) {

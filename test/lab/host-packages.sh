@@ -30,6 +30,8 @@ lab   command dpkg-deb       dpkg
 lab   command gpgv           gpgv
 test  command bats           bats
 test  command jq             jq
+test  command ip             iproute2
+test  command nsenter        util-linux
 lint  command shellcheck     shellcheck
 '
 
