@@ -87,11 +87,11 @@ func (g *guests) relay() {
 	g.waiting = nil
 }
 
-// dismiss cuts those who wait.
+// dismiss cuts those who wait. Who is relayed goes on.
 func (g *guests) dismiss() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.gone = true
+	g.gone = !g.relaying
 	for _, one := range g.waiting {
 		_ = one.conn.Close()
 	}

@@ -1,9 +1,11 @@
 package handover
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,7 +20,6 @@ var ErrClosed = errors.New("held sockets are closed")
 // methods may be called from several goroutines; Wait from one at a time.
 type Held struct {
 	sockets []*socket
-	left    []Left
 	diag    diag
 	// ready is an epoll of the sockets. It stands in the runtime's own poller,
 	// so that waiting takes no thread.
@@ -36,7 +37,7 @@ type Held struct {
 }
 
 func hold(t *taking, frozen time.Time) (_ *Held, err error) {
-	h := &Held{left: t.left, diag: t.diag, byFD: make(map[int32]*socket, len(t.sockets))}
+	h := &Held{diag: t.diag, byFD: make(map[int32]*socket, len(t.sockets))}
 	for _, s := range t.sockets {
 		h.sockets = append(h.sockets, s)
 		h.byFD[int32(s.fd)] = s
@@ -130,8 +131,19 @@ func (h *Held) Sockets() []Socket {
 	return list
 }
 
-// Left returns the sockets of the container that are not held and ought to be.
-func (h *Held) Left() []Left { return h.left }
+// Describe says in words what is held, at most so many of them, listeners first.
+func (h *Held) Describe(most int) []string {
+	var list []string
+	for _, s := range slices.SortedFunc(slices.Values(h.sockets), func(a, b *socket) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.inode, b.inode))
+	}) {
+		if len(list) == most {
+			return append(list, fmt.Sprintf("%d more", len(h.sockets)-most))
+		}
+		list = append(list, s.words())
+	}
+	return list
+}
 
 // HandedOver ends the holding after the restored container has the sockets, and
 // begins to relay the connections that were accepted here. It does not wait for
@@ -142,7 +154,7 @@ func (h *Held) HandedOver() {
 }
 
 // Close ends the holding. Connections that nobody else has open are cut.
-// Closing again does nothing.
+// Closing again, or after HandedOver, does nothing.
 func (h *Held) Close() error {
 	err := h.release()
 	h.guests.dismiss()

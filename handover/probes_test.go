@@ -32,11 +32,11 @@ func TestProbes(t *testing.T) {
 			p := start(t, "http="+address)
 			p.sleep(t)
 			h := take(t, p.pid)
-			ended := make(chan error, 1)
+			ended := make(chan string, 1)
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
 				w, err := h.Wait(ctx, answering)
-				ended <- fmt.Errorf("%v, %w", w, err)
+				ended <- fmt.Sprintf("%v, %v", w, err)
 			}()
 			var probes sync.WaitGroup
 			for range 5 {
@@ -46,12 +46,11 @@ func TestProbes(t *testing.T) {
 			}
 			probes.Wait()
 			select {
-			case err := <-ended:
-				t.Errorf("woken: %v", err)
+			case said := <-ended:
+				t.Errorf("woken: %s", said)
 			default:
 			}
 			cancel()
-			<-ended
 		})
 	}
 }
@@ -173,7 +172,9 @@ func TestManyAtOnce(t *testing.T) {
 			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil || response.StatusCode != http.StatusOK {
 				t.Errorf("answered %v, %v", response, err)
+				return
 			}
+			_ = response.Body.Close()
 		})
 	}
 	wakes(t, h, answering, handover.Connection)

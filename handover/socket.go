@@ -2,7 +2,6 @@ package handover
 
 import (
 	"fmt"
-	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +51,27 @@ type Left struct {
 
 // String returns what a person should read.
 func (l Left) String() string { return fmt.Sprintf("%s in %s", l.Reason, l.Where) }
+
+// Refusal is the error of a container with sockets that cannot be handed over.
+type Refusal struct {
+	// Left are some of these sockets, at least one.
+	Left []Left
+}
+
+// Error names the first one, and says what can be done.
+func (r *Refusal) Error() string {
+	s := r.Left[0].String()
+	if more := len(r.Left) - 1; more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	s += " cannot be kept open while the container is suspended"
+	for _, l := range r.Left {
+		if !l.Reason.Closes() {
+			return s
+		}
+	}
+	return s + "; with rekindle.dev/connections: close it is closed instead"
+}
 
 // kind is what a socket is, and so how it is waited for.
 type kind int
@@ -104,7 +124,7 @@ func classify(fd int) (kind, Reason, error) {
 	case unix.AF_INET, unix.AF_INET6:
 		return classifyInet(fd, f)
 	case unix.AF_UNIX:
-		return classifyUnix(fd, f)
+		return classifyUnix(fd, f), "", nil
 	case unix.AF_NETLINK:
 		return netlink, "", nil
 	case unix.AF_PACKET:
@@ -135,22 +155,14 @@ func classifyInet(fd int, f facts) (kind, Reason, error) {
 
 // classifyUnix looks for those to which somebody outside the container can
 // connect or send.
-func classifyUnix(fd int, f facts) (kind, Reason, error) {
+func classifyUnix(fd int, f facts) kind {
 	if listens(fd) {
-		return unixListener, "", nil
+		return unixListener
 	}
-	if f.kind != unix.SOCK_DGRAM {
-		return inImage, "", nil
+	if _, named := unixName(fd); named && f.kind == unix.SOCK_DGRAM {
+		return unixDatagram
 	}
-	address, err := unix.Getsockname(fd)
-	if err != nil {
-		return inImage, "", fmt.Errorf("read socket's name: %w", err)
-	}
-	// An unnamed one reads as the empty name of the abstract ones.
-	if name, ok := address.(*unix.SockaddrUnix); ok && name.Name != "" && name.Name != "@" {
-		return unixDatagram, "", nil
-	}
-	return inImage, "", nil
+	return inImage
 }
 
 func listens(fd int) bool {
@@ -172,16 +184,4 @@ func tcpState(fd int) (uint8, error) {
 		return 0, fmt.Errorf("read state of connection: %w", err)
 	}
 	return info.State, nil
-}
-
-// addressOf returns an address of the inet families, its IPv4 form where it has
-// one.
-func addressOf(address unix.Sockaddr) netip.AddrPort {
-	switch a := address.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
 }

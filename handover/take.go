@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,28 +23,58 @@ const (
 	mostFiles = 65536
 )
 
+// Terms say how sockets are taken.
+type Terms struct {
+	// Frozen is when the freeze of the container began. What a connection had
+	// received unread by then is no news for [Held.Wait].
+	Frozen time.Time
+	// CloseConnections: established TCP connections are closed rather than held,
+	// and what cannot be held and can be closed is no reason not to.
+	CloseConnections bool
+}
+
 // Take duplicates the sockets of processes that are frozen, those of a whole
-// container, each once, however many processes and descriptors share it. frozen
-// is when the freeze began: what a connection had received unread by then is no
-// news for [Held.Wait]. The processes are not changed. The caller closes what it
-// gets.
-func Take(ctx context.Context, pids []int, frozen time.Time) (*Held, error) {
+// container, each once, however many processes and descriptors share it. The
+// processes are not changed. The error is a *Refusal when there is a socket that
+// cannot be handed over. The caller closes what it gets.
+func Take(ctx context.Context, pids []int, terms Terms) (*Held, error) {
 	t, err := collect(ctx, pids)
 	if err != nil {
 		return nil, err
 	}
-	return hold(t, frozen)
+	if terms.CloseConnections {
+		t.closeConnections()
+	}
+	if len(t.left) > 0 {
+		t.close()
+		return nil, &Refusal{t.left}
+	}
+	return hold(t, terms.Frozen)
 }
 
 // Look says which sockets of the processes Take would leave. It changes nothing,
 // and the processes may run.
-func Look(ctx context.Context, pids []int) ([]Left, error) {
+func Look(ctx context.Context, pids []int, terms Terms) ([]Left, error) {
 	t, err := collect(ctx, pids)
 	if err != nil {
 		return nil, err
 	}
-	t.close()
+	defer t.close()
+	if terms.CloseConnections {
+		t.closeConnections()
+	}
 	return t.left, nil
+}
+
+// closeConnections lets go of what need not be held.
+func (t *taking) closeConnections() {
+	for inode, s := range t.sockets {
+		if s.kind == stream {
+			_ = unix.Close(s.fd)
+			delete(t.sockets, inode)
+		}
+	}
+	t.left = slices.DeleteFunc(t.left, func(l Left) bool { return l.Reason.Closes() })
 }
 
 // taking is the look through the processes.

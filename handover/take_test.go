@@ -23,24 +23,26 @@ func TestTakeKinds(t *testing.T) {
 	tests := map[string]struct {
 		open func(*testing.T)
 		held int
-		left []handover.Reason
+		// words are part of how they are described.
+		words string
+		left  handover.Reason
 	}{
-		"Nothing":         {func(*testing.T) {}, 0, nil},
-		"TCPListener":     {func(t *testing.T) { listen(t, "tcp4", "127.0.0.1:0") }, 1, nil},
-		"TCPListenerIPv6": {func(t *testing.T) { listen(t, "tcp6", "[::1]:0") }, 1, nil},
-		"TCPConnection":   {func(t *testing.T) { connected(t, "tcp4", "127.0.0.1:0") }, 3, nil},
-		"TCPFresh":        {func(t *testing.T) { open(t, unix.AF_INET, unix.SOCK_STREAM, 0) }, 1, nil},
-		"UDP":             {func(t *testing.T) { open(t, unix.AF_INET, unix.SOCK_DGRAM, 0) }, 1, nil},
-		"UDPv6":           {func(t *testing.T) { open(t, unix.AF_INET6, unix.SOCK_DGRAM, 0) }, 1, nil},
-		"Netlink":         {func(t *testing.T) { open(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE) }, 1, nil},
-		"UnixListener":    {func(t *testing.T) { listen(t, "unix", path(t)) }, 1, nil},
-		"UnixAbstract":    {func(t *testing.T) { listen(t, "unix", "@"+path(t)) }, 1, nil},
-		"UnixPair":        {func(t *testing.T) { pair(t, unix.SOCK_STREAM) }, 0, nil},
-		"UnixConnection":  {func(t *testing.T) { connected(t, "unix", path(t)) }, 1, nil},
+		"Nothing":         {func(*testing.T) {}, 0, "", ""},
+		"TCPListener":     {func(t *testing.T) { listen(t, "tcp4", "127.0.0.1:0") }, 1, "tcp 127.0.0.1:", ""},
+		"TCPListenerIPv6": {func(t *testing.T) { listen(t, "tcp6", "[::1]:0") }, 1, "tcp [::1]:", ""},
+		"TCPConnection":   {func(t *testing.T) { connected(t, "tcp4", "127.0.0.1:0") }, 3, " with 127.0.0.1:", ""},
+		"TCPFresh":        {func(t *testing.T) { open(t, unix.AF_INET, unix.SOCK_STREAM, 0) }, 1, "", ""},
+		"UDP":             {func(t *testing.T) { open(t, unix.AF_INET, unix.SOCK_DGRAM, 0) }, 1, "", ""},
+		"UDPv6":           {func(t *testing.T) { open(t, unix.AF_INET6, unix.SOCK_DGRAM, 0) }, 1, "", ""},
+		"Netlink":         {func(t *testing.T) { open(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE) }, 1, "", ""},
+		"UnixListener":    {func(t *testing.T) { listen(t, "unix", path(t)) }, 1, `unix "/`, ""},
+		"UnixAbstract":    {func(t *testing.T) { listen(t, "unix", "@"+path(t)) }, 1, "", ""},
+		"UnixPair":        {func(t *testing.T) { pair(t, unix.SOCK_STREAM) }, 0, "", ""},
+		"UnixConnection":  {func(t *testing.T) { connected(t, "unix", path(t)) }, 1, "", ""},
 		"UnixWaiting": {func(t *testing.T) {
 			l := listen(t, "unix", path(t))
 			closing(t, dialUnix(t, "unix", l.Addr().String()))
-		}, 2, nil},
+		}, 2, "", ""},
 		"UnixDatagrams": {func(t *testing.T) {
 			address := path(t)
 			conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
@@ -49,8 +51,8 @@ func TestTakeKinds(t *testing.T) {
 			}
 			closing(t, conn)
 			closing(t, dialUnix(t, "unixgram", address))
-		}, 2, nil},
-		"UnixDatagramPair": {func(t *testing.T) { pair(t, unix.SOCK_DGRAM) }, 0, nil},
+		}, 2, "", ""},
+		"UnixDatagramPair": {func(t *testing.T) { pair(t, unix.SOCK_DGRAM) }, 0, "", ""},
 		"UnixPassing": {func(t *testing.T) {
 			l := listen(t, "unix", path(t))
 			conn := dialUnix(t, "unix", l.Addr().String()).(*net.UnixConn)
@@ -58,13 +60,13 @@ func TestTakeKinds(t *testing.T) {
 			if _, _, err := conn.WriteMsgUnix([]byte("x"), unix.UnixRights(0), nil); err != nil {
 				t.Fatal(err)
 			}
-		}, 2, []handover.Reason{handover.Passing}},
-		"UnixOutside": {outside, 0, []handover.Reason{handover.Outside}},
-		"Raw":         {func(t *testing.T) { open(t, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) }, 0, []handover.Reason{handover.Raw}},
-		"Packet":      {func(t *testing.T) { open(t, unix.AF_PACKET, unix.SOCK_RAW, 0) }, 0, []handover.Reason{handover.Packet}},
-		"Multipath":   {func(t *testing.T) { open(t, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP) }, 0, []handover.Reason{handover.Multipath}},
-		"Other":       {func(t *testing.T) { open(t, unix.AF_VSOCK, unix.SOCK_STREAM, 0) }, 0, []handover.Reason{handover.Unsupported}},
-		"Connecting":  {connecting, 0, []handover.Reason{handover.Connecting}},
+		}, 2, "", handover.Passing},
+		"UnixOutside": {outside, 0, "", handover.Outside},
+		"Raw":         {func(t *testing.T) { open(t, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) }, 0, "", handover.Raw},
+		"Packet":      {func(t *testing.T) { open(t, unix.AF_PACKET, unix.SOCK_RAW, 0) }, 0, "", handover.Packet},
+		"Multipath":   {func(t *testing.T) { open(t, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP) }, 0, "", handover.Multipath},
+		"Other":       {func(t *testing.T) { open(t, unix.AF_VSOCK, unix.SOCK_STREAM, 0) }, 0, "", handover.Unsupported},
+		"Connecting":  {connecting, 0, "", handover.Connecting},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -72,25 +74,55 @@ func TestTakeKinds(t *testing.T) {
 			before := len(h.Sockets())
 			_ = h.Close()
 			tc.open(t)
-			h = take(t, os.Getpid())
-			if got := len(h.Sockets()) - before; got != tc.held {
-				t.Errorf("%d sockets are held, want %d", got, tc.held)
+			looked, err := handover.Look(t.Context(), []int{os.Getpid()}, handover.Terms{})
+			if err != nil {
+				t.Fatal(err)
 			}
-			var reasons []handover.Reason
-			for _, l := range h.Left() {
-				reasons = append(reasons, l.Reason)
-				if !strings.Contains(l.String(), fmt.Sprintf("process %d", os.Getpid())) {
-					t.Errorf("%q does not name the process", l)
+			h, err = handover.Take(t.Context(), []int{os.Getpid()}, handover.Terms{Frozen: time.Now()})
+			if tc.left != "" {
+				var refusal *handover.Refusal
+				if !errors.As(err, &refusal) || len(refusal.Left) != 1 || refusal.Left[0].Reason != tc.left || !slices.Equal(looked, refusal.Left) {
+					t.Fatalf("Take = %v, want %s", err, tc.left)
 				}
+				if !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+					t.Errorf("%q does not name the process", err)
+				}
+				return
 			}
-			if !slices.Equal(reasons, tc.left) {
-				t.Errorf("left %v, want %v", reasons, tc.left)
+			if err != nil {
+				t.Fatal(err)
 			}
-			looked, err := handover.Look(t.Context(), []int{os.Getpid()})
-			if err != nil || !slices.Equal(looked, h.Left()) {
-				t.Errorf("Look = %v, %v, want %v", looked, err, h.Left())
+			closing(t, h)
+			if got := len(h.Sockets()) - before; got != tc.held || len(looked) > 0 {
+				t.Errorf("%d sockets are held, want %d; Look = %v", got, tc.held, looked)
+			}
+			words := h.Describe(100)
+			if len(words) != len(h.Sockets()) || !strings.Contains(strings.Join(words, "\n"), tc.words) {
+				t.Errorf("described as %q, want %q", words, tc.words)
 			}
 		})
+	}
+}
+
+// TestTakeWithoutConnections holds what clients can connect to, and what would
+// be in the way is not.
+func TestTakeWithoutConnections(t *testing.T) {
+	connected(t, "tcp4", "127.0.0.1:0")
+	open(t, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
+	terms := handover.Terms{Frozen: time.Now(), CloseConnections: true}
+	h, err := handover.Take(t.Context(), []int{os.Getpid()}, terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, h)
+	words := strings.Join(h.Describe(10), "\n")
+	if strings.Count(words, "tcp") != 1 || strings.Contains(words, "with") {
+		t.Errorf("held %q, want the listener", words)
+	}
+	open(t, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
+	var refusal *handover.Refusal
+	if _, err := handover.Take(t.Context(), []int{os.Getpid()}, terms); !errors.As(err, &refusal) {
+		t.Errorf("Take = %v", err)
 	}
 }
 
@@ -167,7 +199,7 @@ func TestFetch(t *testing.T) {
 
 func take(t *testing.T, pids ...int) *handover.Held {
 	t.Helper()
-	h, err := handover.Take(t.Context(), pids, time.Now())
+	h, err := handover.Take(t.Context(), pids, handover.Terms{Frozen: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,14 +148,3 @@ func causeOf(s *socket, events uint32) Cause {
 	}
 	return Writable
 }
-
-// ends returns the addresses of a socket; the zero value where it has none.
-func ends(fd int) (local, remote netip.AddrPort) {
-	if address, err := unix.Getsockname(fd); err == nil {
-		local = addressOf(address)
-	}
-	if address, err := unix.Getpeername(fd); err == nil {
-		remote = addressOf(address)
-	}
-	return local, remote
-}
