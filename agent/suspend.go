@@ -86,6 +86,8 @@ func (a *Agent) suspend(ctx context.Context, t *tracked, reason string) error {
 func (a *Agent) suspendRequest(t *tracked, reason string) *api.SuspendRequest {
 	return &api.SuspendRequest{
 		ContainerId: t.ID, Reason: reason,
+		KeepConnections: t.policy.Sleep.Connections == policy.KeepConnections,
+		AnswerProbes:    t.policy.Sleep.Probes == policy.AnswerProbes,
 		WakeToStop:      t.policy.Sleep.Stop == policy.WakeToStop,
 		ResumeTimeoutNs: int64(a.Config().Limits.RestoreTimeout.Duration),
 	}

@@ -63,6 +63,10 @@ func HandOver(images, dir string, inodes []uint64) (err error) {
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)
 	}
+	back, err := wayBack(dir, images)
+	if err != nil {
+		return err
+	}
 	for _, e := range entries {
 		from, to := filepath.Join(images, e.Name()), filepath.Join(dir, e.Name())
 		switch {
@@ -71,13 +75,32 @@ func HandOver(images, dir string, inodes []uint64) (err error) {
 		case isFdinfo(e):
 			err = rewriteFdinfo(from, to, changed)
 		default:
-			err = os.Symlink(from, to)
+			err = os.Symlink(filepath.Join(back, e.Name()), to)
 		}
 		if err != nil {
 			return fmt.Errorf("hand over in %s: %w", e.Name(), err)
 		}
 	}
 	return nil
+}
+
+// wayBack is the relative path from one directory to the other. CRIU opens images
+// from within the container's root too, where an absolute one leads elsewhere.
+func wayBack(from, to string) (string, error) {
+	var err error
+	for _, path := range []*string{&from, &to} {
+		if *path, err = filepath.Abs(*path); err == nil {
+			*path, err = filepath.EvalSymlinks(*path)
+		}
+		if err != nil {
+			return "", fmt.Errorf("find the way from image to image: %w", err)
+		}
+	}
+	back, err := filepath.Rel(from, to)
+	if err != nil {
+		return "", fmt.Errorf("find the way from image to image: %w", err)
+	}
+	return back, nil
 }
 
 // filesImage lists all open files, each once; fdinfo-<n>.img the descriptors of

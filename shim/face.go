@@ -26,7 +26,7 @@ func (f face) Suspend(ctx context.Context, r *api.SuspendRequest) (*api.SuspendR
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	return &api.SuspendResponse{Checkpoint: sl.checkpoint}, nil
+	return &api.SuspendResponse{Checkpoint: sl.checkpoint, Sockets: sl.described}, nil
 }
 
 // Resume wakes a container.

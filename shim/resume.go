@@ -63,6 +63,7 @@ func (s *Service) wake(ctx context.Context, c *container, why string) error {
 		s.tellWoken(ctx, c, w)
 		return err
 	}
+	sl.sockets.HandedOver()
 	c.wokenUp(w)
 	sl.free()
 	s.noteAwake(ctx, c)
@@ -112,6 +113,7 @@ func (s *Service) tryResume(ctx context.Context, c *container, sl *sleep) (err e
 		// suspension. They are trusted as a page in swap is.
 		Images: sl.images, Trusted: true,
 		Timeout: time.Duration(sl.how.ResumeTimeoutNs), OOMScoreAdj: c.spec.Process.OOMScoreAdj,
+		Handover: sl.handoverOf(),
 	}
 	if err := c.dir.Write(order); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/handover"
 )
 
 // sleep is one suspension of a container, from the moment in which its processes
@@ -25,6 +26,11 @@ type sleep struct {
 	used cpu
 	// logs keep the container's log open.
 	logs []*os.File
+	// sockets are held, described in words, and handover is the directory of the
+	// images with which the container gets them back.
+	sockets   *handover.Held
+	described []string
+	handover  string
 
 	// over is closed when it is.
 	over chan struct{}
@@ -91,6 +97,12 @@ func (sl *sleep) free() {
 		_ = f.Close()
 	}
 	sl.logs = nil
+	if sl.sockets != nil {
+		_ = sl.sockets.Close()
+	}
+	if sl.handover != "" {
+		_ = os.RemoveAll(sl.handover)
+	}
 }
 
 // record is what the daemon is told of the container's sleep.
@@ -101,6 +113,7 @@ func (c *container) record(pid uint32) *api.Suspension {
 	if sl := c.sleep; sl != nil {
 		r.Asleep, r.Since, r.Checkpoint = sl.exit == nil, sl.since, sl.checkpoint
 		r.Pid = int(sl.state.Pid)
+		r.Sockets = sl.described
 	} else if c.wake != nil {
 		r.Since = c.wake.At
 	}

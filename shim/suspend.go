@@ -33,6 +33,10 @@ func (s *Service) suspend(ctx context.Context, c *container, how *api.SuspendReq
 	if err := c.dir.Read(&orders); err != nil {
 		return nil, err
 	}
+	if err := s.sleepable(ctx, c, how); err != nil {
+		return nil, err
+	}
+	began := time.Now()
 	sl := &sleep{how: how, over: make(chan struct{})}
 	frozen, err := s.dumpHeld(ctx, c, true, func(ctx context.Context) error {
 		return ask(ctx, orders.Control, func(daemon api.HooksService) error {
@@ -46,12 +50,16 @@ func (s *Service) suspend(ctx context.Context, c *container, how *api.SuspendReq
 	}
 	defer c.gate.Unlock()
 	if err = s.prepare(ctx, c, sl); err == nil {
+		err = c.holdSockets(ctx, sl, *frozen, began)
+	}
+	if err == nil {
 		err = s.letGo(ctx, c, sl, *frozen)
 	}
 	if err != nil {
 		sl.free()
 		return nil, errors.Join(err, thaw(ctx, *frozen, c.id))
 	}
+	go s.listen(context.WithoutCancel(ctx), c, sl)
 	return sl, nil
 }
 
