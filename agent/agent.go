@@ -30,6 +30,8 @@ type Agent struct {
 	dumps *turns
 	// written is what limits.bandwidth bounds.
 	written budget
+	// addresses are the node's.
+	addresses addresses
 	// ctx ends with the daemon and so do the agent's own workers.
 	ctx     context.Context
 	workers sync.WaitGroup

@@ -120,12 +120,16 @@ func (a *Agent) checkpoint(ctx context.Context, t *tracked, trigger policy.Trigg
 			err = errors.Join(err, staging.Abort())
 		}
 	}()
+	before, _ := criu.CPUTime(t.running())
 	dump, err := a.dump(ctx, t, &api.DumpRequest{ContainerId: t.ID, Dir: staging.Dir(), Hold: hold, FileLimit: a.room(need)})
 	if err != nil {
+		after, _ := criu.CPUTime(t.running())
+		t.dumped(before, after)
 		err = foreseen(err, findings)
 		a.keepLog(t, failure(ctx, t, trigger, err), logsIn(staging.Dir(), criu.DumpLog))
 		return store.Checkpoint{}, err
 	}
+	t.dumped(before, time.Duration(dump.CpuNs))
 	used := t.goingOn(time.Duration(dump.CpuNs))
 	if err := fail.CheckpointDumped.Hit(); err != nil {
 		return store.Checkpoint{}, err

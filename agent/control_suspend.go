@@ -18,7 +18,7 @@ func (s *Control) Suspend(ctx context.Context, r *api.SuspendPodRequest) (*api.S
 	err := s.each(r.Namespace, r.Pod, r.Container, func(t *tracked) error {
 		began := time.Now()
 		slept := t.asleep()
-		if err := s.agent.Suspend(ctx, t.ID, "asked for on the command line"); err != nil {
+		if err := s.agent.Suspend(ctx, t.ID, reasonAsked); err != nil {
 			return err
 		}
 		now := t.lastSuspension()
@@ -41,7 +41,7 @@ func (s *Control) Resume(ctx context.Context, r *api.ResumePodRequest) (*api.Res
 	err := s.each(r.Namespace, r.Pod, r.Container, func(t *tracked) error {
 		began := time.Now()
 		slept := t.asleep()
-		if err := s.agent.Resume(ctx, t.ID, "asked for on the command line"); err != nil {
+		if err := s.agent.Resume(ctx, t.ID, reasonAsked); err != nil {
 			return err
 		}
 		done := &api.Resumed{Name: t.Name, ContainerId: t.ID}

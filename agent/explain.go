@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/policy"
@@ -57,6 +58,12 @@ func (a *Agent) report(ctx context.Context, t *tracked) *api.ContainerReport {
 	}
 	if p := t.preflight.Load(); p != nil {
 		r.Findings, r.PreflightNs = p.describe(), p.at.UnixNano()
+	}
+	if v := t.vigil.Load(); v != nil {
+		r.Idle = v.describe(time.Now())
+	}
+	if at := t.wakesAt(); !at.IsZero() {
+		r.WakeNs = at.UnixNano()
 	}
 	r.Triggers = a.triggers(t)
 	r.Suspension = t.describeSuspension()

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/conf"
 	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
@@ -44,6 +45,15 @@ func (a *Agent) Started(ctx context.Context, id string, pid int) {
 	}
 	if t.policy.Has(policy.Pressure) {
 		a.workers.Go(func() { a.watchMemory(watch, t) })
+	}
+	if t.policy.Has(policy.Idle) {
+		a.workers.Go(func() { a.watchIdle(watch, t) })
+	}
+	if !t.policy.Sleep.WakeAt.IsZero() {
+		a.workers.Go(func() { a.wakeInTime(watch, t) })
+	}
+	if t.asleep() && a.Config().Sleep.AtStart == conf.WakeAtStart {
+		a.workers.Go(func() { a.wakeAtStart(watch, t) })
 	}
 	log.G(ctx).WithField("container", id).Debug("watching container")
 }

@@ -25,6 +25,7 @@ type Metrics struct {
 	bytes     prometheus.Counter
 	preflight prometheus.Histogram
 	findings  *prometheus.CounterVec
+	idleLook  prometheus.Histogram
 }
 
 // NewMetrics registers the metrics.
@@ -70,7 +71,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Name: "rekindle_preflight_findings_total",
 		Help: "Containers in which a preflight found something new, by kind (a closed list) and severity.",
 	}, []string{"kind", "severity"})
-	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.suspend, m.resume, m.admit, m.bytes, m.preflight, m.findings)
+	m.idleLook = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "rekindle_idle_look_seconds", Help: "Time a container with the idle trigger was looked at, each time.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 2, 12),
+	})
+	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.suspend, m.resume, m.admit, m.bytes, m.preflight, m.findings, m.idleLook)
 	return m
 }
 
@@ -103,6 +108,8 @@ func (m *Metrics) suspended(took time.Duration) { m.suspend.Observe(took.Seconds
 func (m *Metrics) resumed(took time.Duration) { m.resume.Observe(took.Seconds()) }
 
 func (m *Metrics) admitted(took time.Duration) { m.admit.Observe(took.Seconds()) }
+
+func (m *Metrics) lookedForIdle(took time.Duration) { m.idleLook.Observe(took.Seconds()) }
 
 func (m *Metrics) lookedAt(took time.Duration) { m.preflight.Observe(took.Seconds()) }
 

@@ -48,6 +48,25 @@ func (t *tracked) goingOn(paused time.Duration) <-chan time.Duration {
 	return result
 }
 
+// dumped notes what a dump has used of the container's CPU time: CRIU's code runs
+// inside the container. before is the container's CPU time right before, after is
+// that at the end of the pause; 0 when it was not read.
+func (t *tracked) dumped(before, after time.Duration) {
+	if before == 0 || after < before {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dumping += after - before
+}
+
+// dumpCost returns what dumps have used in all.
+func (t *tracked) dumpCost() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.dumping
+}
+
 // needless says why a container that has used so much CPU time needs no
 // checkpoint; nil when it may.
 func (a *Agent) needless(t *tracked, used time.Duration) *skip {

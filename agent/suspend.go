@@ -179,6 +179,13 @@ func (a *Agent) noteSuspension(t *tracked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.falling = false
+	if s.Asleep {
+		t.fell = s.Since
+	}
+	if s.Asleep != t.suspension.Asleep && t.turned != nil {
+		defer close(t.turned)
+		t.turned = nil
+	}
 	t.suspension = s
 	switch {
 	case s.Asleep:

@@ -70,6 +70,8 @@ type tracked struct {
 	stopOver atomic.Bool
 	// preflight is the newest one of the container; nil before its first dump.
 	preflight atomic.Pointer[preflight]
+	// vigil shows how idle the container is; nil while nobody watches for that.
+	vigil atomic.Pointer[vigil]
 	// deaf is set when the kernel did not answer a preflight in time; there
 	// will be no other one for this container.
 	deaf atomic.Bool
@@ -99,6 +101,12 @@ type tracked struct {
 	// is set while it is being suspended.
 	suspension api.Suspension
 	falling    bool
+	// fell is when it was last seen to fall asleep, and turned is closed when that
+	// changes; nil while nobody waits for it.
+	fell   time.Time
+	turned chan struct{}
+	// dumping is the CPU time that dumps have used within the container.
+	dumping time.Duration
 	// awaiting says, until the shim has asked again for a ticket, why there is
 	// none yet.
 	awaiting string

@@ -579,7 +579,12 @@ type ContainerReport struct {
 	// triggers are those of the policy, with the last decision of each.
 	Triggers []*TriggerReport `protobuf:"bytes,15,rep,name=triggers,proto3" json:"triggers,omitempty"`
 	// suspension is missing for a container that was never suspended.
-	Suspension    *SuspensionReport `protobuf:"bytes,16,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	Suspension *SuspensionReport `protobuf:"bytes,16,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	// idle is missing for a container without the idle trigger, and while it sleeps.
+	Idle *IdleReport `protobuf:"bytes,17,opt,name=idle,proto3" json:"idle,omitempty"`
+	// wake_ns is when a container that sleeps is woken by its schedule, Unix time in
+	// nanoseconds; 0: never.
+	WakeNs        int64 `protobuf:"varint,18,opt,name=wake_ns,json=wakeNs,proto3" json:"wake_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -726,6 +731,184 @@ func (x *ContainerReport) GetSuspension() *SuspensionReport {
 	return nil
 }
 
+func (x *ContainerReport) GetIdle() *IdleReport {
+	if x != nil {
+		return x.Idle
+	}
+	return nil
+}
+
+func (x *ContainerReport) GetWakeNs() int64 {
+	if x != nil {
+		return x.WakeNs
+	}
+	return 0
+}
+
+// IdleReport says whether a container is idle, and why or why not.
+type IdleReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// state is active, quiet, idle or unknown.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// why says so in words.
+	Why string `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	// quiet_ns is since when it is quiet in every respect, Unix time in nanoseconds;
+	// 0 while it is not.
+	QuietNs int64 `protobuf:"varint,3,opt,name=quiet_ns,json=quietNs,proto3" json:"quiet_ns,omitempty"`
+	// due_ns is when it is idle long enough, if it stays quiet; 0 while it is not
+	// quiet, and when nothing is to be done any more.
+	DueNs         int64     `protobuf:"varint,4,opt,name=due_ns,json=dueNs,proto3" json:"due_ns,omitempty"`
+	Signals       []*Signal `protobuf:"bytes,5,rep,name=signals,proto3" json:"signals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdleReport) Reset() {
+	*x = IdleReport{}
+	mi := &file_daemon_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdleReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdleReport) ProtoMessage() {}
+
+func (x *IdleReport) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdleReport.ProtoReflect.Descriptor instead.
+func (*IdleReport) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *IdleReport) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *IdleReport) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *IdleReport) GetQuietNs() int64 {
+	if x != nil {
+		return x.QuietNs
+	}
+	return 0
+}
+
+func (x *IdleReport) GetDueNs() int64 {
+	if x != nil {
+		return x.DueNs
+	}
+	return 0
+}
+
+func (x *IdleReport) GetSignals() []*Signal {
+	if x != nil {
+		return x.Signals
+	}
+	return nil
+}
+
+// Signal is one respect in which a container is quiet or not.
+type Signal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is cpu, connections, datagrams, disk, exec or timer.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// value is what was seen at the last look, and threshold up to what that is
+	// quiet, in words.
+	Value     string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Threshold string `protobuf:"bytes,3,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	Quiet     bool   `protobuf:"varint,4,opt,name=quiet,proto3" json:"quiet,omitempty"`
+	// since_ns is since when it is quiet, or is not.
+	SinceNs       int64 `protobuf:"varint,5,opt,name=since_ns,json=sinceNs,proto3" json:"since_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signal) Reset() {
+	*x = Signal{}
+	mi := &file_daemon_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signal) ProtoMessage() {}
+
+func (x *Signal) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signal.ProtoReflect.Descriptor instead.
+func (*Signal) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Signal) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Signal) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Signal) GetThreshold() string {
+	if x != nil {
+		return x.Threshold
+	}
+	return ""
+}
+
+func (x *Signal) GetQuiet() bool {
+	if x != nil {
+		return x.Quiet
+	}
+	return false
+}
+
+func (x *Signal) GetSinceNs() int64 {
+	if x != nil {
+		return x.SinceNs
+	}
+	return 0
+}
+
 type SuspensionReport struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Asleep bool                   `protobuf:"varint,1,opt,name=asleep,proto3" json:"asleep,omitempty"`
@@ -746,7 +929,7 @@ type SuspensionReport struct {
 
 func (x *SuspensionReport) Reset() {
 	*x = SuspensionReport{}
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +941,7 @@ func (x *SuspensionReport) String() string {
 func (*SuspensionReport) ProtoMessage() {}
 
 func (x *SuspensionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +954,7 @@ func (x *SuspensionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspensionReport.ProtoReflect.Descriptor instead.
 func (*SuspensionReport) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{10}
+	return file_daemon_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SuspensionReport) GetAsleep() bool {
@@ -835,7 +1018,7 @@ type PreflightRequest struct {
 
 func (x *PreflightRequest) Reset() {
 	*x = PreflightRequest{}
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +1030,7 @@ func (x *PreflightRequest) String() string {
 func (*PreflightRequest) ProtoMessage() {}
 
 func (x *PreflightRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +1043,7 @@ func (x *PreflightRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreflightRequest.ProtoReflect.Descriptor instead.
 func (*PreflightRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{11}
+	return file_daemon_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PreflightRequest) GetNamespace() string {
@@ -893,7 +1076,7 @@ type PreflightResponse struct {
 
 func (x *PreflightResponse) Reset() {
 	*x = PreflightResponse{}
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1088,7 @@ func (x *PreflightResponse) String() string {
 func (*PreflightResponse) ProtoMessage() {}
 
 func (x *PreflightResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1101,7 @@ func (x *PreflightResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreflightResponse.ProtoReflect.Descriptor instead.
 func (*PreflightResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{12}
+	return file_daemon_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PreflightResponse) GetContainers() []*ContainerPreflight {
@@ -941,7 +1124,7 @@ type ContainerPreflight struct {
 
 func (x *ContainerPreflight) Reset() {
 	*x = ContainerPreflight{}
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1136,7 @@ func (x *ContainerPreflight) String() string {
 func (*ContainerPreflight) ProtoMessage() {}
 
 func (x *ContainerPreflight) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1149,7 @@ func (x *ContainerPreflight) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerPreflight.ProtoReflect.Descriptor instead.
 func (*ContainerPreflight) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{13}
+	return file_daemon_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ContainerPreflight) GetName() string {
@@ -1013,7 +1196,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1208,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1221,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{14}
+	return file_daemon_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Finding) GetKind() string {
@@ -1080,7 +1263,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1275,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1288,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{15}
+	return file_daemon_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Setting) GetKey() string {
@@ -1140,7 +1323,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1335,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1348,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{16}
+	return file_daemon_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Problem) GetKey() string {
@@ -1206,7 +1389,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1401,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1414,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{17}
+	return file_daemon_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Decision) GetTimeNs() int64 {
@@ -1291,7 +1474,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1486,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1499,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{18}
+	return file_daemon_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Candidate) GetCheckpoint() string {
@@ -1366,7 +1549,7 @@ type Prospect struct {
 
 func (x *Prospect) Reset() {
 	*x = Prospect{}
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1561,7 @@ func (x *Prospect) String() string {
 func (*Prospect) ProtoMessage() {}
 
 func (x *Prospect) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1574,7 @@ func (x *Prospect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prospect.ProtoReflect.Descriptor instead.
 func (*Prospect) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{19}
+	return file_daemon_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Prospect) GetCheckpoint() string {
@@ -1419,7 +1602,7 @@ type TriggerReport struct {
 
 func (x *TriggerReport) Reset() {
 	*x = TriggerReport{}
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1614,7 @@ func (x *TriggerReport) String() string {
 func (*TriggerReport) ProtoMessage() {}
 
 func (x *TriggerReport) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1627,7 @@ func (x *TriggerReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerReport.ProtoReflect.Descriptor instead.
 func (*TriggerReport) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{20}
+	return file_daemon_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TriggerReport) GetTrigger() string {
@@ -1470,7 +1653,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1665,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1678,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{21}
+	return file_daemon_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -1514,7 +1697,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1709,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1722,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{22}
+	return file_daemon_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RemoveResponse) GetId() string {
@@ -1564,7 +1747,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1759,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1772,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{23}
+	return file_daemon_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LogsRequest) GetCheckpoint() string {
@@ -1630,7 +1813,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1825,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1838,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{24}
+	return file_daemon_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LogsResponse) GetLogs() []*OperationLog {
@@ -1687,7 +1870,7 @@ type OperationLog struct {
 
 func (x *OperationLog) Reset() {
 	*x = OperationLog{}
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1882,7 @@ func (x *OperationLog) String() string {
 func (*OperationLog) ProtoMessage() {}
 
 func (x *OperationLog) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1895,7 @@ func (x *OperationLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationLog.ProtoReflect.Descriptor instead.
 func (*OperationLog) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{25}
+	return file_daemon_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OperationLog) GetId() string {
@@ -1794,7 +1977,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_daemon_proto_msgTypes[26]
+	mi := &file_daemon_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1989,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[26]
+	mi := &file_daemon_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +2002,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{26}
+	return file_daemon_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LogRequest) GetId() string {
@@ -1839,7 +2022,7 @@ type LogResponse struct {
 
 func (x *LogResponse) Reset() {
 	*x = LogResponse{}
-	mi := &file_daemon_proto_msgTypes[27]
+	mi := &file_daemon_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +2034,7 @@ func (x *LogResponse) String() string {
 func (*LogResponse) ProtoMessage() {}
 
 func (x *LogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[27]
+	mi := &file_daemon_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2047,7 @@ func (x *LogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogResponse.ProtoReflect.Descriptor instead.
 func (*LogResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{27}
+	return file_daemon_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LogResponse) GetText() []byte {
@@ -1883,7 +2066,7 @@ type StoppingRequest struct {
 
 func (x *StoppingRequest) Reset() {
 	*x = StoppingRequest{}
-	mi := &file_daemon_proto_msgTypes[28]
+	mi := &file_daemon_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2078,7 @@ func (x *StoppingRequest) String() string {
 func (*StoppingRequest) ProtoMessage() {}
 
 func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[28]
+	mi := &file_daemon_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2091,7 @@ func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingRequest.ProtoReflect.Descriptor instead.
 func (*StoppingRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{28}
+	return file_daemon_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StoppingRequest) GetContainerId() string {
@@ -1928,7 +2111,7 @@ type StoppingResponse struct {
 
 func (x *StoppingResponse) Reset() {
 	*x = StoppingResponse{}
-	mi := &file_daemon_proto_msgTypes[29]
+	mi := &file_daemon_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2123,7 @@ func (x *StoppingResponse) String() string {
 func (*StoppingResponse) ProtoMessage() {}
 
 func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[29]
+	mi := &file_daemon_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2136,7 @@ func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingResponse.ProtoReflect.Descriptor instead.
 func (*StoppingResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{29}
+	return file_daemon_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StoppingResponse) GetCheckpoint() string {
@@ -1972,7 +2155,7 @@ type AwaitTicketRequest struct {
 
 func (x *AwaitTicketRequest) Reset() {
 	*x = AwaitTicketRequest{}
-	mi := &file_daemon_proto_msgTypes[30]
+	mi := &file_daemon_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2167,7 @@ func (x *AwaitTicketRequest) String() string {
 func (*AwaitTicketRequest) ProtoMessage() {}
 
 func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[30]
+	mi := &file_daemon_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2180,7 @@ func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketRequest.ProtoReflect.Descriptor instead.
 func (*AwaitTicketRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{30}
+	return file_daemon_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AwaitTicketRequest) GetContainerId() string {
@@ -2015,7 +2198,7 @@ type AwaitTicketResponse struct {
 
 func (x *AwaitTicketResponse) Reset() {
 	*x = AwaitTicketResponse{}
-	mi := &file_daemon_proto_msgTypes[31]
+	mi := &file_daemon_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2210,7 @@ func (x *AwaitTicketResponse) String() string {
 func (*AwaitTicketResponse) ProtoMessage() {}
 
 func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[31]
+	mi := &file_daemon_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2223,7 @@ func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketResponse.ProtoReflect.Descriptor instead.
 func (*AwaitTicketResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{31}
+	return file_daemon_proto_rawDescGZIP(), []int{33}
 }
 
 type SuspendPodRequest struct {
@@ -2055,7 +2238,7 @@ type SuspendPodRequest struct {
 
 func (x *SuspendPodRequest) Reset() {
 	*x = SuspendPodRequest{}
-	mi := &file_daemon_proto_msgTypes[32]
+	mi := &file_daemon_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2250,7 @@ func (x *SuspendPodRequest) String() string {
 func (*SuspendPodRequest) ProtoMessage() {}
 
 func (x *SuspendPodRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[32]
+	mi := &file_daemon_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2263,7 @@ func (x *SuspendPodRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendPodRequest.ProtoReflect.Descriptor instead.
 func (*SuspendPodRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{32}
+	return file_daemon_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SuspendPodRequest) GetNamespace() string {
@@ -2113,7 +2296,7 @@ type SuspendPodResponse struct {
 
 func (x *SuspendPodResponse) Reset() {
 	*x = SuspendPodResponse{}
-	mi := &file_daemon_proto_msgTypes[33]
+	mi := &file_daemon_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2308,7 @@ func (x *SuspendPodResponse) String() string {
 func (*SuspendPodResponse) ProtoMessage() {}
 
 func (x *SuspendPodResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[33]
+	mi := &file_daemon_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2321,7 @@ func (x *SuspendPodResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendPodResponse.ProtoReflect.Descriptor instead.
 func (*SuspendPodResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{33}
+	return file_daemon_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SuspendPodResponse) GetContainers() []*Suspended {
@@ -2163,7 +2346,7 @@ type Suspended struct {
 
 func (x *Suspended) Reset() {
 	*x = Suspended{}
-	mi := &file_daemon_proto_msgTypes[34]
+	mi := &file_daemon_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2358,7 @@ func (x *Suspended) String() string {
 func (*Suspended) ProtoMessage() {}
 
 func (x *Suspended) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[34]
+	mi := &file_daemon_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2371,7 @@ func (x *Suspended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspended.ProtoReflect.Descriptor instead.
 func (*Suspended) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{34}
+	return file_daemon_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Suspended) GetName() string {
@@ -2238,7 +2421,7 @@ type ResumePodRequest struct {
 
 func (x *ResumePodRequest) Reset() {
 	*x = ResumePodRequest{}
-	mi := &file_daemon_proto_msgTypes[35]
+	mi := &file_daemon_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2433,7 @@ func (x *ResumePodRequest) String() string {
 func (*ResumePodRequest) ProtoMessage() {}
 
 func (x *ResumePodRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[35]
+	mi := &file_daemon_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2446,7 @@ func (x *ResumePodRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePodRequest.ProtoReflect.Descriptor instead.
 func (*ResumePodRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{35}
+	return file_daemon_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ResumePodRequest) GetNamespace() string {
@@ -2296,7 +2479,7 @@ type ResumePodResponse struct {
 
 func (x *ResumePodResponse) Reset() {
 	*x = ResumePodResponse{}
-	mi := &file_daemon_proto_msgTypes[36]
+	mi := &file_daemon_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2491,7 @@ func (x *ResumePodResponse) String() string {
 func (*ResumePodResponse) ProtoMessage() {}
 
 func (x *ResumePodResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[36]
+	mi := &file_daemon_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2504,7 @@ func (x *ResumePodResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePodResponse.ProtoReflect.Descriptor instead.
 func (*ResumePodResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{36}
+	return file_daemon_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ResumePodResponse) GetContainers() []*Resumed {
@@ -2343,7 +2526,7 @@ type Resumed struct {
 
 func (x *Resumed) Reset() {
 	*x = Resumed{}
-	mi := &file_daemon_proto_msgTypes[37]
+	mi := &file_daemon_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2538,7 @@ func (x *Resumed) String() string {
 func (*Resumed) ProtoMessage() {}
 
 func (x *Resumed) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[37]
+	mi := &file_daemon_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2551,7 @@ func (x *Resumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resumed.ProtoReflect.Descriptor instead.
 func (*Resumed) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{37}
+	return file_daemon_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Resumed) GetName() string {
@@ -2402,7 +2585,7 @@ type SuspendingRequest struct {
 
 func (x *SuspendingRequest) Reset() {
 	*x = SuspendingRequest{}
-	mi := &file_daemon_proto_msgTypes[38]
+	mi := &file_daemon_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2597,7 @@ func (x *SuspendingRequest) String() string {
 func (*SuspendingRequest) ProtoMessage() {}
 
 func (x *SuspendingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[38]
+	mi := &file_daemon_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2610,7 @@ func (x *SuspendingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendingRequest.ProtoReflect.Descriptor instead.
 func (*SuspendingRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{38}
+	return file_daemon_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SuspendingRequest) GetContainerId() string {
@@ -2455,7 +2638,7 @@ type SuspendingResponse struct {
 
 func (x *SuspendingResponse) Reset() {
 	*x = SuspendingResponse{}
-	mi := &file_daemon_proto_msgTypes[39]
+	mi := &file_daemon_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2467,7 +2650,7 @@ func (x *SuspendingResponse) String() string {
 func (*SuspendingResponse) ProtoMessage() {}
 
 func (x *SuspendingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[39]
+	mi := &file_daemon_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2480,7 +2663,7 @@ func (x *SuspendingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendingResponse.ProtoReflect.Descriptor instead.
 func (*SuspendingResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{39}
+	return file_daemon_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SuspendingResponse) GetCheckpoint() string {
@@ -2511,7 +2694,7 @@ type WokenRequest struct {
 
 func (x *WokenRequest) Reset() {
 	*x = WokenRequest{}
-	mi := &file_daemon_proto_msgTypes[40]
+	mi := &file_daemon_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2523,7 +2706,7 @@ func (x *WokenRequest) String() string {
 func (*WokenRequest) ProtoMessage() {}
 
 func (x *WokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[40]
+	mi := &file_daemon_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2536,7 +2719,7 @@ func (x *WokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
 func (*WokenRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{40}
+	return file_daemon_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WokenRequest) GetContainerId() string {
@@ -2568,7 +2751,7 @@ type WokenResponse struct {
 
 func (x *WokenResponse) Reset() {
 	*x = WokenResponse{}
-	mi := &file_daemon_proto_msgTypes[41]
+	mi := &file_daemon_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2763,7 @@ func (x *WokenResponse) String() string {
 func (*WokenResponse) ProtoMessage() {}
 
 func (x *WokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[41]
+	mi := &file_daemon_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2776,7 @@ func (x *WokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
 func (*WokenResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{41}
+	return file_daemon_proto_rawDescGZIP(), []int{43}
 }
 
 var File_daemon_proto protoreflect.FileDescriptor
@@ -2640,7 +2823,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x0fExplainResponse\x12<\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x1c.rekindle.v1.ContainerReportR\n" +
-	"containers\"\xab\x05\n" +
+	"containers\"\xf1\x05\n" +
 	"\x0fContainerReport\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x18\n" +
@@ -2662,7 +2845,22 @@ const file_daemon_proto_rawDesc = "" +
 	"\btriggers\x18\x0f \x03(\v2\x1a.rekindle.v1.TriggerReportR\btriggers\x12=\n" +
 	"\n" +
 	"suspension\x18\x10 \x01(\v2\x1d.rekindle.v1.SuspensionReportR\n" +
-	"suspension\"\xc9\x01\n" +
+	"suspension\x12+\n" +
+	"\x04idle\x18\x11 \x01(\v2\x17.rekindle.v1.IdleReportR\x04idle\x12\x17\n" +
+	"\awake_ns\x18\x12 \x01(\x03R\x06wakeNs\"\x95\x01\n" +
+	"\n" +
+	"IdleReport\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x12\x19\n" +
+	"\bquiet_ns\x18\x03 \x01(\x03R\aquietNs\x12\x15\n" +
+	"\x06due_ns\x18\x04 \x01(\x03R\x05dueNs\x12-\n" +
+	"\asignals\x18\x05 \x03(\v2\x13.rekindle.v1.SignalR\asignals\"\x81\x01\n" +
+	"\x06Signal\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x1c\n" +
+	"\tthreshold\x18\x03 \x01(\tR\tthreshold\x12\x14\n" +
+	"\x05quiet\x18\x04 \x01(\bR\x05quiet\x12\x19\n" +
+	"\bsince_ns\x18\x05 \x01(\x03R\asinceNs\"\xc9\x01\n" +
 	"\x10SuspensionReport\x12\x16\n" +
 	"\x06asleep\x18\x01 \x01(\bR\x06asleep\x12\x19\n" +
 	"\bsince_ns\x18\x02 \x01(\x03R\asinceNs\x12\x1e\n" +
@@ -2837,7 +3035,7 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_daemon_proto_goTypes = []any{
 	(*ListRequest)(nil),         // 0: rekindle.v1.ListRequest
 	(*ListResponse)(nil),        // 1: rekindle.v1.ListResponse
@@ -2849,91 +3047,95 @@ var file_daemon_proto_goTypes = []any{
 	(*ExplainRequest)(nil),      // 7: rekindle.v1.ExplainRequest
 	(*ExplainResponse)(nil),     // 8: rekindle.v1.ExplainResponse
 	(*ContainerReport)(nil),     // 9: rekindle.v1.ContainerReport
-	(*SuspensionReport)(nil),    // 10: rekindle.v1.SuspensionReport
-	(*PreflightRequest)(nil),    // 11: rekindle.v1.PreflightRequest
-	(*PreflightResponse)(nil),   // 12: rekindle.v1.PreflightResponse
-	(*ContainerPreflight)(nil),  // 13: rekindle.v1.ContainerPreflight
-	(*Finding)(nil),             // 14: rekindle.v1.Finding
-	(*Setting)(nil),             // 15: rekindle.v1.Setting
-	(*Problem)(nil),             // 16: rekindle.v1.Problem
-	(*Decision)(nil),            // 17: rekindle.v1.Decision
-	(*Candidate)(nil),           // 18: rekindle.v1.Candidate
-	(*Prospect)(nil),            // 19: rekindle.v1.Prospect
-	(*TriggerReport)(nil),       // 20: rekindle.v1.TriggerReport
-	(*RemoveRequest)(nil),       // 21: rekindle.v1.RemoveRequest
-	(*RemoveResponse)(nil),      // 22: rekindle.v1.RemoveResponse
-	(*LogsRequest)(nil),         // 23: rekindle.v1.LogsRequest
-	(*LogsResponse)(nil),        // 24: rekindle.v1.LogsResponse
-	(*OperationLog)(nil),        // 25: rekindle.v1.OperationLog
-	(*LogRequest)(nil),          // 26: rekindle.v1.LogRequest
-	(*LogResponse)(nil),         // 27: rekindle.v1.LogResponse
-	(*StoppingRequest)(nil),     // 28: rekindle.v1.StoppingRequest
-	(*StoppingResponse)(nil),    // 29: rekindle.v1.StoppingResponse
-	(*AwaitTicketRequest)(nil),  // 30: rekindle.v1.AwaitTicketRequest
-	(*AwaitTicketResponse)(nil), // 31: rekindle.v1.AwaitTicketResponse
-	(*SuspendPodRequest)(nil),   // 32: rekindle.v1.SuspendPodRequest
-	(*SuspendPodResponse)(nil),  // 33: rekindle.v1.SuspendPodResponse
-	(*Suspended)(nil),           // 34: rekindle.v1.Suspended
-	(*ResumePodRequest)(nil),    // 35: rekindle.v1.ResumePodRequest
-	(*ResumePodResponse)(nil),   // 36: rekindle.v1.ResumePodResponse
-	(*Resumed)(nil),             // 37: rekindle.v1.Resumed
-	(*SuspendingRequest)(nil),   // 38: rekindle.v1.SuspendingRequest
-	(*SuspendingResponse)(nil),  // 39: rekindle.v1.SuspendingResponse
-	(*WokenRequest)(nil),        // 40: rekindle.v1.WokenRequest
-	(*WokenResponse)(nil),       // 41: rekindle.v1.WokenResponse
+	(*IdleReport)(nil),          // 10: rekindle.v1.IdleReport
+	(*Signal)(nil),              // 11: rekindle.v1.Signal
+	(*SuspensionReport)(nil),    // 12: rekindle.v1.SuspensionReport
+	(*PreflightRequest)(nil),    // 13: rekindle.v1.PreflightRequest
+	(*PreflightResponse)(nil),   // 14: rekindle.v1.PreflightResponse
+	(*ContainerPreflight)(nil),  // 15: rekindle.v1.ContainerPreflight
+	(*Finding)(nil),             // 16: rekindle.v1.Finding
+	(*Setting)(nil),             // 17: rekindle.v1.Setting
+	(*Problem)(nil),             // 18: rekindle.v1.Problem
+	(*Decision)(nil),            // 19: rekindle.v1.Decision
+	(*Candidate)(nil),           // 20: rekindle.v1.Candidate
+	(*Prospect)(nil),            // 21: rekindle.v1.Prospect
+	(*TriggerReport)(nil),       // 22: rekindle.v1.TriggerReport
+	(*RemoveRequest)(nil),       // 23: rekindle.v1.RemoveRequest
+	(*RemoveResponse)(nil),      // 24: rekindle.v1.RemoveResponse
+	(*LogsRequest)(nil),         // 25: rekindle.v1.LogsRequest
+	(*LogsResponse)(nil),        // 26: rekindle.v1.LogsResponse
+	(*OperationLog)(nil),        // 27: rekindle.v1.OperationLog
+	(*LogRequest)(nil),          // 28: rekindle.v1.LogRequest
+	(*LogResponse)(nil),         // 29: rekindle.v1.LogResponse
+	(*StoppingRequest)(nil),     // 30: rekindle.v1.StoppingRequest
+	(*StoppingResponse)(nil),    // 31: rekindle.v1.StoppingResponse
+	(*AwaitTicketRequest)(nil),  // 32: rekindle.v1.AwaitTicketRequest
+	(*AwaitTicketResponse)(nil), // 33: rekindle.v1.AwaitTicketResponse
+	(*SuspendPodRequest)(nil),   // 34: rekindle.v1.SuspendPodRequest
+	(*SuspendPodResponse)(nil),  // 35: rekindle.v1.SuspendPodResponse
+	(*Suspended)(nil),           // 36: rekindle.v1.Suspended
+	(*ResumePodRequest)(nil),    // 37: rekindle.v1.ResumePodRequest
+	(*ResumePodResponse)(nil),   // 38: rekindle.v1.ResumePodResponse
+	(*Resumed)(nil),             // 39: rekindle.v1.Resumed
+	(*SuspendingRequest)(nil),   // 40: rekindle.v1.SuspendingRequest
+	(*SuspendingResponse)(nil),  // 41: rekindle.v1.SuspendingResponse
+	(*WokenRequest)(nil),        // 42: rekindle.v1.WokenRequest
+	(*WokenResponse)(nil),       // 43: rekindle.v1.WokenResponse
 }
 var file_daemon_proto_depIdxs = []int32{
 	2,  // 0: rekindle.v1.ListResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
 	2,  // 1: rekindle.v1.CheckpointResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
 	9,  // 2: rekindle.v1.ExplainResponse.containers:type_name -> rekindle.v1.ContainerReport
-	15, // 3: rekindle.v1.ContainerReport.settings:type_name -> rekindle.v1.Setting
-	16, // 4: rekindle.v1.ContainerReport.problems:type_name -> rekindle.v1.Problem
-	17, // 5: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
-	18, // 6: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
-	14, // 7: rekindle.v1.ContainerReport.findings:type_name -> rekindle.v1.Finding
-	19, // 8: rekindle.v1.ContainerReport.restart:type_name -> rekindle.v1.Prospect
-	19, // 9: rekindle.v1.ContainerReport.successor:type_name -> rekindle.v1.Prospect
-	20, // 10: rekindle.v1.ContainerReport.triggers:type_name -> rekindle.v1.TriggerReport
-	10, // 11: rekindle.v1.ContainerReport.suspension:type_name -> rekindle.v1.SuspensionReport
-	13, // 12: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
-	14, // 13: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
-	17, // 14: rekindle.v1.TriggerReport.last:type_name -> rekindle.v1.Decision
-	25, // 15: rekindle.v1.LogsResponse.logs:type_name -> rekindle.v1.OperationLog
-	34, // 16: rekindle.v1.SuspendPodResponse.containers:type_name -> rekindle.v1.Suspended
-	37, // 17: rekindle.v1.ResumePodResponse.containers:type_name -> rekindle.v1.Resumed
-	0,  // 18: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
-	3,  // 19: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
-	5,  // 20: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
-	32, // 21: rekindle.v1.Rekindle.Suspend:input_type -> rekindle.v1.SuspendPodRequest
-	35, // 22: rekindle.v1.Rekindle.Resume:input_type -> rekindle.v1.ResumePodRequest
-	7,  // 23: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
-	21, // 24: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
-	11, // 25: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
-	23, // 26: rekindle.v1.Rekindle.Logs:input_type -> rekindle.v1.LogsRequest
-	26, // 27: rekindle.v1.Rekindle.Log:input_type -> rekindle.v1.LogRequest
-	28, // 28: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
-	30, // 29: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
-	38, // 30: rekindle.v1.Hooks.Suspending:input_type -> rekindle.v1.SuspendingRequest
-	40, // 31: rekindle.v1.Hooks.Woken:input_type -> rekindle.v1.WokenRequest
-	1,  // 32: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
-	4,  // 33: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
-	6,  // 34: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
-	33, // 35: rekindle.v1.Rekindle.Suspend:output_type -> rekindle.v1.SuspendPodResponse
-	36, // 36: rekindle.v1.Rekindle.Resume:output_type -> rekindle.v1.ResumePodResponse
-	8,  // 37: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
-	22, // 38: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
-	12, // 39: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
-	24, // 40: rekindle.v1.Rekindle.Logs:output_type -> rekindle.v1.LogsResponse
-	27, // 41: rekindle.v1.Rekindle.Log:output_type -> rekindle.v1.LogResponse
-	29, // 42: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
-	31, // 43: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
-	39, // 44: rekindle.v1.Hooks.Suspending:output_type -> rekindle.v1.SuspendingResponse
-	41, // 45: rekindle.v1.Hooks.Woken:output_type -> rekindle.v1.WokenResponse
-	32, // [32:46] is the sub-list for method output_type
-	18, // [18:32] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 3: rekindle.v1.ContainerReport.settings:type_name -> rekindle.v1.Setting
+	18, // 4: rekindle.v1.ContainerReport.problems:type_name -> rekindle.v1.Problem
+	19, // 5: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
+	20, // 6: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
+	16, // 7: rekindle.v1.ContainerReport.findings:type_name -> rekindle.v1.Finding
+	21, // 8: rekindle.v1.ContainerReport.restart:type_name -> rekindle.v1.Prospect
+	21, // 9: rekindle.v1.ContainerReport.successor:type_name -> rekindle.v1.Prospect
+	22, // 10: rekindle.v1.ContainerReport.triggers:type_name -> rekindle.v1.TriggerReport
+	12, // 11: rekindle.v1.ContainerReport.suspension:type_name -> rekindle.v1.SuspensionReport
+	10, // 12: rekindle.v1.ContainerReport.idle:type_name -> rekindle.v1.IdleReport
+	11, // 13: rekindle.v1.IdleReport.signals:type_name -> rekindle.v1.Signal
+	15, // 14: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
+	16, // 15: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
+	19, // 16: rekindle.v1.TriggerReport.last:type_name -> rekindle.v1.Decision
+	27, // 17: rekindle.v1.LogsResponse.logs:type_name -> rekindle.v1.OperationLog
+	36, // 18: rekindle.v1.SuspendPodResponse.containers:type_name -> rekindle.v1.Suspended
+	39, // 19: rekindle.v1.ResumePodResponse.containers:type_name -> rekindle.v1.Resumed
+	0,  // 20: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
+	3,  // 21: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
+	5,  // 22: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
+	34, // 23: rekindle.v1.Rekindle.Suspend:input_type -> rekindle.v1.SuspendPodRequest
+	37, // 24: rekindle.v1.Rekindle.Resume:input_type -> rekindle.v1.ResumePodRequest
+	7,  // 25: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
+	23, // 26: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
+	13, // 27: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
+	25, // 28: rekindle.v1.Rekindle.Logs:input_type -> rekindle.v1.LogsRequest
+	28, // 29: rekindle.v1.Rekindle.Log:input_type -> rekindle.v1.LogRequest
+	30, // 30: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
+	32, // 31: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
+	40, // 32: rekindle.v1.Hooks.Suspending:input_type -> rekindle.v1.SuspendingRequest
+	42, // 33: rekindle.v1.Hooks.Woken:input_type -> rekindle.v1.WokenRequest
+	1,  // 34: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
+	4,  // 35: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
+	6,  // 36: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
+	35, // 37: rekindle.v1.Rekindle.Suspend:output_type -> rekindle.v1.SuspendPodResponse
+	38, // 38: rekindle.v1.Rekindle.Resume:output_type -> rekindle.v1.ResumePodResponse
+	8,  // 39: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
+	24, // 40: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
+	14, // 41: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
+	26, // 42: rekindle.v1.Rekindle.Logs:output_type -> rekindle.v1.LogsResponse
+	29, // 43: rekindle.v1.Rekindle.Log:output_type -> rekindle.v1.LogResponse
+	31, // 44: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
+	33, // 45: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
+	41, // 46: rekindle.v1.Hooks.Suspending:output_type -> rekindle.v1.SuspendingResponse
+	43, // 47: rekindle.v1.Hooks.Woken:output_type -> rekindle.v1.WokenResponse
+	34, // [34:48] is the sub-list for method output_type
+	20, // [20:34] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_daemon_proto_init() }
@@ -2947,7 +3149,7 @@ func file_daemon_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

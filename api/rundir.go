@@ -228,6 +228,16 @@ type Wake struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Sessions tells of the exec sessions in a container, exec probes among them. The
+// shim writes it whenever that changes; there is none before the first.
+type Sessions struct {
+	// Begun counts them, and Open is how many there are now.
+	Begun uint64 `json:"begun"`
+	Open  int    `json:"open"`
+	// Since is from when on there was always one, if there is one now.
+	Since time.Time `json:"since"`
+}
+
 // record names the file that holds a record of type T.
 func record(v any) (string, error) {
 	switch v.(type) {
@@ -247,6 +257,8 @@ func record(v any) (string, error) {
 		return "orders.json", nil
 	case *Suspension:
 		return "suspension.json", nil
+	case *Sessions:
+		return "sessions.json", nil
 	}
 	return "", fmt.Errorf("no record of type %T", v)
 }

@@ -56,8 +56,12 @@ var RestoreModes = []string{"auto", "never", "fault", "successor", "clone"}
 // the annotation, the least first.
 var IdleActions = []string{"checkpoint", "suspend"}
 
+// WakeAtStart is the value of sleep.at_start with which sleeping containers are
+// woken.
+const WakeAtStart = "wake"
+
 // StartModes are the values of sleep.at_start.
-var StartModes = []string{"sleep", "wake"}
+var StartModes = []string{"sleep", WakeAtStart}
 
 // Values of store.verify.
 const (

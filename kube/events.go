@@ -39,7 +39,7 @@ const (
 )
 
 // seldom are the triggers that fire for a reason, and not all the time.
-var seldom = []policy.Trigger{policy.Request, policy.Stop, policy.Ready}
+var seldom = []policy.Trigger{policy.Request, policy.Stop, policy.Ready, policy.Idle}
 
 // reasonOf returns the reason of the Event that a decision is worth; empty when
 // it is worth none: a pod's owner wants to see what happened to the pod, and not

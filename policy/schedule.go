@@ -19,9 +19,12 @@ type Schedule struct {
 	least time.Duration
 }
 
+// IsZero tells whether it is never.
+func (s Schedule) IsZero() bool { return s.times == nil }
+
 // String returns the schedule as an annotation says it, safe to print.
 func (s Schedule) String() string {
-	if s.times == nil {
+	if s.IsZero() {
 		return "never"
 	}
 	return quote(s.text)
@@ -31,7 +34,7 @@ func (s Schedule) String() string {
 // last woken by its schedule at the other time (or never, the zero time); the
 // zero time when it is not. Times are read in UTC.
 func (s Schedule) Next(asleep, woken time.Time) time.Time {
-	if s.times == nil {
+	if s.IsZero() {
 		return time.Time{}
 	}
 	after := asleep

@@ -94,7 +94,7 @@ func (s *Service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 	if r.ExecID != "" {
 		resp, err := s.TTRPCTaskService.Delete(ctx, r)
 		if c := s.managed(r.ID); c != nil && err == nil {
-			c.noteExec(r.ExecID, false)
+			c.noteExec(ctx, r.ExecID, false)
 		}
 		return resp, err
 	}

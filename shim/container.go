@@ -49,6 +49,8 @@ type container struct {
 	held *heldDump
 	// execs are the exec sessions that were added and not deleted.
 	execs map[string]bool
+	// sessions is the record of them.
+	sessions api.Sessions
 	// sleep is nil while the container is awake, naps counts how often it was put
 	// to sleep, and wake is the end of the last time.
 	sleep *sleep

@@ -115,20 +115,9 @@ func (s *Service) Exec(ctx context.Context, r *taskAPI.ExecProcessRequest) (*pty
 	defer leave()
 	resp, err := s.TTRPCTaskService.Exec(ctx, r)
 	if c := s.managed(r.ID); c != nil && err == nil {
-		c.noteExec(r.ExecID, true)
+		c.noteExec(ctx, r.ExecID, true)
 	}
 	return resp, err
-}
-
-// noteExec notes that an exec session is there, or is not any more.
-func (c *container) noteExec(id string, there bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if there {
-		c.execs[id] = true
-	} else {
-		delete(c.execs, id)
-	}
 }
 
 // Start starts the container, or an exec session in it. An exec that arrives

@@ -27,6 +27,10 @@ type report struct {
 	// first dump.
 	Findings  []forecast `json:"findings,omitempty"`
 	Preflight *time.Time `json:"preflight,omitempty"`
+	// Idle is of a container with the idle trigger that is awake, and Wake is when
+	// one that sleeps is woken by its schedule.
+	Idle *idleness  `json:"idle,omitempty"`
+	Wake *time.Time `json:"wake,omitempty"`
 	// Object and Notes are those of --dry-run.
 	Object string `json:"object,omitempty"`
 	Notes  []note `json:"notes,omitempty"`
@@ -120,6 +124,11 @@ func reports(containers []*api.ContainerReport) []report {
 			r.Triggers = append(r.Triggers, of)
 		}
 		r.Suspension = fromSuspension(c.Suspension)
+		r.Idle = fromIdle(c.Idle)
+		if c.WakeNs != 0 {
+			wake := moment(c.WakeNs)
+			r.Wake = &wake
+		}
 		r.Restart, r.Successor = fromProspect(c.Restart), fromProspect(c.Successor)
 		out = append(out, r)
 	}
@@ -154,6 +163,12 @@ func (a *app) writeReport(r report) error {
 	}
 	if r.Suspension != nil {
 		fmt.Fprintln(a.stdout, r.Suspension)
+	}
+	if r.Idle != nil {
+		fmt.Fprintln(a.stdout, printable(r.Idle.Why))
+	}
+	if r.Wake != nil {
+		fmt.Fprintf(a.stdout, "woken in %s by rekindle.dev/wake-at\n", short(time.Until(*r.Wake)))
 	}
 	settings := newTable(a.stdout, indent+"SETTING", "VALUE", "FROM")
 	for _, s := range r.Settings {
@@ -198,6 +213,7 @@ func (a *app) writeReport(r report) error {
 		{"settings", settings, len(r.Settings)},
 		{"problems with the annotations", problems, len(r.Problems)},
 		{"what in the manifest matters", notes, len(r.Notes)},
+		{"signals of idleness", a.signalsTable(r.Idle), len(r.Idle.signals())},
 		{looked, a.findingsTable(r.Findings), len(r.Findings)},
 		{"triggers, with the last decision of each", triggers, len(r.Triggers)},
 		{"checkpoints", candidates, len(r.Candidates)},
