@@ -21,13 +21,17 @@ const (
 	CheckpointRefused = "CheckpointRefused"
 	Restored          = "Restored"
 	RestoreFailed     = "RestoreFailed"
+	Suspended         = "Suspended"
+	SuspendFailed     = "SuspendFailed"
+	Resumed           = "Resumed"
+	ResumeFailed      = "ResumeFailed"
 	Quarantined       = "CheckpointQuarantined"
 	NotManaged        = "NotManaged"
 )
 
 // Reasons returns all reasons of Events.
 func Reasons() []string {
-	return []string{Checkpointed, CheckpointFailed, CheckpointRefused, Restored, RestoreFailed, Quarantined, NotManaged}
+	return []string{Checkpointed, CheckpointFailed, CheckpointRefused, Restored, RestoreFailed, Suspended, SuspendFailed, Resumed, ResumeFailed, Quarantined, NotManaged}
 }
 
 const (
@@ -56,6 +60,14 @@ func reasonOf(d agent.Decision) string {
 		return Restored
 	case d.Action == agent.ActionRestore && d.Outcome == agent.Failed:
 		return RestoreFailed
+	case d.Action == agent.ActionSuspend && d.Outcome == agent.Taken:
+		return Suspended
+	case d.Action == agent.ActionSuspend && (d.Outcome == agent.Refused || d.Outcome == agent.Failed):
+		return SuspendFailed
+	case d.Action == agent.ActionResume && d.Outcome == agent.Taken:
+		return Resumed
+	case d.Action == agent.ActionResume && d.Outcome == agent.Failed:
+		return ResumeFailed
 	case d.Action == agent.ActionQuarantine:
 		return Quarantined
 	case d.Action == agent.ActionAdmit && (d.Outcome == agent.Refused || d.Outcome == agent.Failed):

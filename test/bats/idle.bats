@@ -58,21 +58,40 @@ spec:
 YAML
 }
 
+# pair NAME prints such a pod with a second container, whose server listens elsewhere.
+pair() {
+  idler "$1" "$web"
+  cat <<'YAML'
+    - { name: beside, image: "rekindle.test/busybox:lab", imagePullPolicy: Never, command: [httpd, -f, -p, "8081", -h, /bin] }
+YAML
+}
+
 web='[httpd, -f, -p, "8080", -h, /bin]'
 probe() { printf '%s: { %s, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 20 }' "$@"; }
 
 # everybody prints the pods that are looked at, and clients those that talk to them.
 everybody() {
+  local image=busybox more=
   idler quiet "$web"
-  idler served "$web"
+  pair served
   idler busy '[sh, -c, "while :; do n=0; while [ $n -lt 4000 ]; do n=$((n+1)); done; sleep 0.1; done"]'
   idler writer '[sh, -c, "while :; do dd if=/dev/zero of=/tmp/file bs=1M count=2 conv=fsync 2>/dev/null; sleep 0.5; done"]' rekindle.dev/idle-cpu=500m
-  more=$(probe readinessProbe 'httpGet: { path: /, port: 8080 }') image=workloads idler probed-http '[counter]'
-  more=$(probe readinessProbe 'tcpSocket: { port: 9000 }') image=workloads idler probed-tcp '[tcpserver]'
-  more="$(probe livenessProbe 'exec: { command: [redis-cli, ping] }'), $(probe readinessProbe 'tcpSocket: { port: 6379 }')" \
-  image=redis idler probed-exec '[redis-server, --protected-mode, "no", --save, ""]'
-  image=workloads idler lines '[tcpserver]'
-  alone=yes image=workloads idler server '[tcpserver]'
+  # The probe itself works harder than a quiet container may.
+  more=$(probe livenessProbe 'exec: { command: [sh, -c, "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done"] }')
+  idler probed-hard '[sleep, infinity]'
+  image=workloads
+  more=$(probe readinessProbe 'httpGet: { path: /, port: 8080 }')
+  idler probed-http '[counter]'
+  more=$(probe readinessProbe 'tcpSocket: { port: 9000 }')
+  idler probed-tcp '[tcpserver]'
+  more=$(probe readinessProbe 'grpc: { port: 8080 }')
+  idler probed-grpc '[counter]'
+  more="$(probe livenessProbe 'exec: { command: [redis-cli, ping] }'), $(probe readinessProbe 'tcpSocket: { port: 6379 }')"
+  image=redis
+  idler probed-exec '[redis-server, --protected-mode, "no", --save, ""]'
+  image=workloads more=
+  idler lines '[tcpserver]'
+  alone=yes idler server '[tcpserver]'
 }
 
 clients() {
@@ -85,8 +104,11 @@ clients() {
 idleness() { rekindle explain "default/$1" -o json | jq -r ".containers[0].idle.${2:-why}"; }
 signal() { rekindle explain "default/$1" -o json | jq -r --arg name "$2" '.containers[0].idle.signals[] | select(.name == $name) | "\(if .quiet then "quiet" else "active" end) \(.value)"'; }
 
-# made POD prints the checkpoints of the idle trigger.
-made() { rekindle list -o json | jq -r --arg pod "$1" '.checkpoints[] | select(.pod == $pod and .trigger == "idle").id'; }
+# made POD[/CONTAINER] prints the checkpoints of the idle trigger.
+made() {
+  rekindle list -o json | jq -r --arg pod "${1%/*}" --arg container "${1#*/}" \
+    '.checkpoints[] | select(.pod == $pod and .trigger == "idle" and ($pod == $container or .container == $container)).id'
+}
 was_idle() { [[ -n $(made "$1") ]]; }
 made_times() { [[ $(made "$1" | wc -l) == "$2" ]]; }
 
@@ -95,7 +117,7 @@ not_idle() {
   wait_for 20 has "$2: " idleness "$1"
   has "not idle because of" idleness "$1"
   has "$3" signal "$1" "$2"
-  run -0 made "$1"
+  run -0 made "$1/app"
   [[ -z $output ]]
 }
 
@@ -114,8 +136,11 @@ not_idle() {
   not_idle served connections "the busiest between $(pod_ip visitor):"
   [[ $(idleness served) == *"connections: "*"new"*"(quiet is up to 0 B/s)"* ]]
   [[ $(idleness served state) == active ]]
+  # Nobody asks the container beside it.
+  wait_for 60 was_idle served/beside
+  not_idle served connections "port 8080 here"
   kubectl delete pod visitor --now >/dev/null
-  wait_for 60 was_idle served
+  wait_for 60 was_idle served/app
 }
 
 @test "work without any request keeps a container awake" {
@@ -134,7 +159,7 @@ not_idle() {
 
 @test "the kubelet's probes, each second, keep nobody awake" {
   local name
-  for name in http tcp exec; do
+  for name in http tcp grpc exec hard; do
     wait_for 90 was_idle "probed-$name"
     wait_for 10 has "done" idleness "probed-$name"
     [[ $(restarts "probed-$name") == 0 ]]

@@ -2,7 +2,8 @@
 // memory that grows every 100 ms. It is printed each second and served on
 // port 8080; /add/N makes it jump ahead, so that no other start can have come
 // as far; /crash ends the process with code 3, /hang makes every later request
-// wait for ever (the number goes on growing), /healthz says 200 until then.
+// wait for ever (the number goes on growing), /healthz says 200 until then, as it
+// does for a gRPC probe.
 package main
 
 import (
@@ -69,8 +70,20 @@ func main() {
 		hung.Store(true)
 		fmt.Fprintln(w, "hung")
 	})
-	fmt.Fprintln(os.Stderr, http.ListenAndServe(*address, nil))
+	http.HandleFunc("/grpc.health.v1.Health/Check", serving)
+	server := &http.Server{Addr: *address, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	fmt.Fprintln(os.Stderr, server.ListenAndServe())
 	os.Exit(1)
+}
+
+// serving answers gRPC's health check: one message, of which the first field is 1.
+func serving(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Trailer", "Grpc-Status")
+	_, _ = w.Write([]byte{0, 0, 0, 0, 2, 1 << 3, 1})
+	w.Header().Set("Grpc-Status", "0")
 }
 
 // fill makes pages that differ from each other and from zero.
