@@ -112,13 +112,22 @@ made() {
 was_idle() { [[ -n $(made "$1") ]]; }
 made_times() { [[ $(made "$1" | wc -l) == "$2" ]]; }
 
-# not_idle POD SIGNAL TEXT: it is active because of that signal, and was never idle.
+# active_for POD SIGNAL SECONDS: that signal has been active all the time since.
+active_for() {
+  rekindle explain "default/$1" -o json | jq -e --arg name "$2" --argjson least "$3" '.containers[0].idle.signals[] |
+    select(.name == $name) | (.quiet | not) and now - (.since | sub("\\.[0-9]+"; "") | fromdateiso8601) >= $least'
+}
+
+# not_idle POD SIGNAL TEXT: it is active because of that signal for longer than it
+# would take to be idle, and was not idle meanwhile.
 not_idle() {
-  wait_for 20 has "$2: " idleness "$1"
-  has "not idle because of" idleness "$1"
+  local before
+  wait_for 30 has "not idle because of" idleness "$1"
+  before=$(made "$1/app")
+  wait_for 30 active_for "$1" "$2" 6
+  has "$2: " idleness "$1"
   has "$3" signal "$1" "$2"
-  run -0 made "$1/app"
-  [[ -z $output ]]
+  [[ $(made "$1/app") == "$before" ]]
 }
 
 @test "a container that does nothing is checkpointed once, and again after it did something" {
