@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/conf"
 	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
@@ -56,7 +57,23 @@ func (a *Agent) Suspend(ctx context.Context, id, reason string) error {
 	d.Checkpoint = s.Checkpoint
 	d.Reason = fmt.Sprintf("%s (asleep after %s, %d sockets kept open)", reason, d.Took.Round(time.Millisecond), len(s.Sockets))
 	a.decide(t.Facts, d)
+	a.dropCache(ctx, d.Checkpoint)
 	return nil
+}
+
+// dropCache gives the page cache of a checkpoint back that a container sleeps, or
+// slept, in, where the node is configured so.
+func (a *Agent) dropCache(ctx context.Context, id string) {
+	if a.Config().Sleep.PageCache != conf.DropPageCache {
+		return
+	}
+	c, err := a.store.Find(id)
+	if err == nil {
+		err = a.store.DropCache(context.WithoutCancel(ctx), c)
+	}
+	if err != nil {
+		log.G(ctx).WithError(err).WithField("checkpoint", id).Warn("drop the page cache")
+	}
 }
 
 func (a *Agent) suspend(ctx context.Context, t *tracked, reason string) error {
@@ -143,7 +160,7 @@ func (a *Agent) Resume(ctx context.Context, id, reason string) error {
 }
 
 // Woken notes that a suspended container runs again, or could not be woken.
-func (a *Agent) Woken(_ context.Context, id string) {
+func (a *Agent) Woken(ctx context.Context, id string) {
 	t := a.container(id)
 	if t == nil {
 		return
@@ -165,6 +182,7 @@ func (a *Agent) Woken(_ context.Context, id string) {
 	}
 	if d.Outcome == Taken {
 		a.metrics.resumed(d.Took)
+		a.dropCache(ctx, d.Checkpoint)
 	}
 	a.decide(t.Facts, d)
 }

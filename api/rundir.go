@@ -126,6 +126,9 @@ type Restore struct {
 	Timeout time.Duration `json:"timeout_ns"`
 	// OOMScoreAdj is set on the restored processes; CRIU brings the old one back.
 	OOMScoreAdj *int `json:"oom_score_adj,omitempty"`
+	// AtOnce has the processes run as soon as they are restored, without waiting
+	// for the start: for a container that is being resumed.
+	AtOnce bool `json:"at_once,omitempty"`
 	// Handover is there when the container is resumed with its sockets.
 	Handover *Handover `json:"handover,omitempty"`
 }

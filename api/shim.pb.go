@@ -192,10 +192,8 @@ type SuspendRequest struct {
 	// wake_to_stop: a stop signal wakes the container, and is delivered to it.
 	// Else it ends as it sleeps, and its successor goes on from there.
 	WakeToStop bool `protobuf:"varint,5,opt,name=wake_to_stop,json=wakeToStop,proto3" json:"wake_to_stop,omitempty"`
-	// drop_cache: what a resume leaves of the images in the page cache is dropped.
-	DropCache bool `protobuf:"varint,6,opt,name=drop_cache,json=dropCache,proto3" json:"drop_cache,omitempty"`
 	// resume_timeout_ns bounds a later resume, in nanoseconds.
-	ResumeTimeoutNs int64 `protobuf:"varint,7,opt,name=resume_timeout_ns,json=resumeTimeoutNs,proto3" json:"resume_timeout_ns,omitempty"`
+	ResumeTimeoutNs int64 `protobuf:"varint,6,opt,name=resume_timeout_ns,json=resumeTimeoutNs,proto3" json:"resume_timeout_ns,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -261,13 +259,6 @@ func (x *SuspendRequest) GetAnswerProbes() bool {
 func (x *SuspendRequest) GetWakeToStop() bool {
 	if x != nil {
 		return x.WakeToStop
-	}
-	return false
-}
-
-func (x *SuspendRequest) GetDropCache() bool {
-	if x != nil {
-		return x.DropCache
 	}
 	return false
 }
@@ -459,17 +450,15 @@ const file_shim_proto_rawDesc = "" +
 	"\fDumpResponse\x12\x19\n" +
 	"\bpause_ns\x18\x01 \x01(\x03R\apauseNs\x12\x17\n" +
 	"\adump_ns\x18\x02 \x01(\x03R\x06dumpNs\x12\x15\n" +
-	"\x06cpu_ns\x18\x03 \x01(\x03R\x05cpuNs\"\x88\x02\n" +
+	"\x06cpu_ns\x18\x03 \x01(\x03R\x05cpuNs\"\xe9\x01\n" +
 	"\x0eSuspendRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12)\n" +
 	"\x10keep_connections\x18\x03 \x01(\bR\x0fkeepConnections\x12#\n" +
 	"\ranswer_probes\x18\x04 \x01(\bR\fanswerProbes\x12 \n" +
 	"\fwake_to_stop\x18\x05 \x01(\bR\n" +
-	"wakeToStop\x12\x1d\n" +
-	"\n" +
-	"drop_cache\x18\x06 \x01(\bR\tdropCache\x12*\n" +
-	"\x11resume_timeout_ns\x18\a \x01(\x03R\x0fresumeTimeoutNs\"K\n" +
+	"wakeToStop\x12*\n" +
+	"\x11resume_timeout_ns\x18\x06 \x01(\x03R\x0fresumeTimeoutNs\"K\n" +
 	"\x0fSuspendResponse\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\tR\n" +

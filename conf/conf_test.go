@@ -124,6 +124,7 @@ func TestParseMistakes(t *testing.T) {
 		"StayAwakeTooShort":   {"[defaults]\nstay_awake = '1s'", 2, "defaults.stay_awake", "from 5s to"},
 		"WakeTooOften":        {"[bounds]\nwake_min = '0s'", 2, "bounds.wake_min", "from 1s to"},
 		"AtStart":             {"[sleep]\nat_start = 'yes'", 2, "sleep.at_start", `"sleep", "wake"`},
+		"PageCache":           {"[sleep]\npage_cache = 'maybe'", 2, "sleep.page_cache", `"keep", "drop"`},
 		"RestoreMode":         {"[defaults]\nrestore = 'always'", 2, "defaults.restore", `"auto"`},
 		"RestoreTimeout":      {"[limits]\nrestore_timeout = '2m'", 2, "limits.restore_timeout", "1m30s"},
 		"NoDumps":             {"[limits]\nconcurrent_dumps = 0", 2, "limits.concurrent_dumps", "1 to 64"},

@@ -183,6 +183,9 @@ type Sleep struct {
 	// AtStart is one of [StartModes]: what the daemon does, when it starts, with
 	// the containers that sleep.
 	AtStart string `toml:"at_start" example:"\"wake\""`
+	// PageCache is one of [PageCacheModes]: what becomes of a checkpoint's pages in
+	// the page cache while a container sleeps in it.
+	PageCache string `toml:"page_cache" example:"\"drop\""`
 }
 
 // CRIU holds the options of CRIU that depend on the node's workloads.
@@ -233,7 +236,7 @@ func Default() Config {
 			MaxRestores:     2,
 			LogsKept:        5,
 		},
-		Sleep: Sleep{AtStart: "sleep"},
+		Sleep: Sleep{AtStart: "sleep", PageCache: KeepPageCache},
 		CRIU:  CRIU{GhostLimit: 512 * MiB},
 	}
 }

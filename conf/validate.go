@@ -63,6 +63,15 @@ const WakeAtStart = "wake"
 // StartModes are the values of sleep.at_start.
 var StartModes = []string{"sleep", WakeAtStart}
 
+// Values of sleep.page_cache.
+const (
+	KeepPageCache = "keep"
+	DropPageCache = "drop"
+)
+
+// PageCacheModes are the values of sleep.page_cache.
+var PageCacheModes = []string{KeepPageCache, DropPageCache}
+
 // Values of store.verify.
 const (
 	VerifyFull     = "full"
@@ -114,6 +123,7 @@ func (c *checker) all(cfg Config) {
 	c.limits(cfg.Limits)
 	c.idle(cfg)
 	c.oneOf("sleep.at_start", cfg.Sleep.AtStart, StartModes...)
+	c.oneOf("sleep.page_cache", cfg.Sleep.PageCache, PageCacheModes...)
 	c.size("criu.ghost_limit", cfg.CRIU.GhostLimit, 0, maxGhostLimit)
 }
 

@@ -34,21 +34,28 @@ type Source struct {
 	Config string
 	// Inherited are the sockets that are handed over, if any.
 	Inherited []Inherited
+	// AtOnce has the processes run as soon as they are restored.
+	AtOnce bool
 }
 
 // Restore answers a `runc create` call by restoring the container from the
-// source: its processes are there when it returns, and stopped until Continue.
+// source: its processes are there when it returns, and, unless they are to run at
+// once, stopped until Continue.
 // Standard input, output and error of this process become the container's, as
 // with create. ctx bounds the restore.
 //
 // check is called at the same time, and says whether the images are what was
-// dumped; no process runs before it has. After a failure of either nothing of
-// the container is left.
+// dumped; no stopped process runs before it has. After a failure of either
+// nothing of the container is left.
 func Restore(ctx context.Context, runc string, call Call, from Source, check func(context.Context) error) (err error) {
 	if err := os.MkdirAll(from.Work, 0o700); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
 	}
-	undo, err := onlyForRestore(from.Config, append(inheritOptions(from.Inherited), leaveStopped...))
+	options := inheritOptions(from.Inherited)
+	if !from.AtOnce {
+		options = append(options, leaveStopped...)
+	}
+	undo, err := onlyForRestore(from.Config, options)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func (s *Service) tryResume(ctx context.Context, c *container, sl *sleep) (err e
 		Runc: c.runtime.Binary, Config: c.dir.CRIUConfig(), Work: c.dir.Work(),
 		// The daemon digested the images when it committed them, in this very
 		// suspension. They are trusted as a page in swap is.
-		Images: sl.images, Trusted: true,
+		Images: sl.images, Trusted: true, AtOnce: true,
 		Timeout: time.Duration(sl.how.ResumeTimeoutNs), OOMScoreAdj: c.spec.Process.OOMScoreAdj,
 		Handover: sl.handoverOf(),
 	}

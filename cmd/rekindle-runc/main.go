@@ -40,7 +40,7 @@ func main() {
 		}
 	case ordered && call.Command == "start":
 		err := failpoint.ExecutorStart.Hit()
-		if err == nil {
+		if err == nil && !order.AtOnce {
 			err = criu.Continue(call.ID, order.OOMScoreAdj)
 		}
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 
 // restore executes the shim's order.
 func restore(ctx context.Context, call criu.Call, order api.Restore) error {
-	from := criu.Source{Images: order.Images, Work: order.Work, Config: order.Config}
+	from := criu.Source{Images: order.Images, Work: order.Work, Config: order.Config, AtOnce: order.AtOnce}
 	if order.Handover != nil {
 		inherited, err := inherit(order.Handover)
 		if err != nil {
