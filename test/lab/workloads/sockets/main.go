@@ -2,6 +2,7 @@
 // argument KIND=ADDRESS:
 //
 //	http   HTTP/1.1, connections are kept alive
+//	grpc   gRPC's health service, and no other
 //	line   answers every line on a connection, as long as it is open
 //	greet  speaks first: a line as soon as somebody connects, then as line
 //	udp    answers every datagram
@@ -54,12 +55,29 @@ var kinds = map[string]func(address string) error{
 			fmt.Fprint(w, answer(r.RemoteAddr))
 		}))
 	},
+	"grpc":  health,
 	"line":  func(address string) error { return lines("tcp", address, false) },
 	"greet": func(address string) error { return lines("tcp", address, true) },
 	"unix":  func(address string) error { return lines("unix", address, false) },
 	"udp":   func(address string) error { return datagrams("udp", address) },
 	"dgram": func(address string) error { return datagrams("unixgram", address) },
 	"heap":  heap,
+}
+
+// health answers every call as Check of gRPC's health service does when all is
+// well: a message with one field, of one byte, behind the five that gRPC puts
+// before a message.
+func health(address string) error {
+	var plain http.Protocols
+	plain.SetUnencryptedHTTP2(true)
+	server := http.Server{Addr: address, Protocols: &plain, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answers.Add(1)
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Trailer", "Grpc-Status")
+		_, _ = w.Write([]byte{0, 0, 0, 0, 2, 8, 1})
+		w.Header().Set("Grpc-Status", "0")
+	})}
+	return server.ListenAndServe()
 }
 
 func lines(network, address string, greet bool) error {

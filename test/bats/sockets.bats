@@ -1,0 +1,213 @@
+#!/usr/bin/env bats
+# The sockets of a container that sleeps: its connections stay, traffic wakes it,
+# and probes do not.
+# shellcheck disable=SC2016 # what is quoted is for the pods' shells
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+  (cd "$BATS_TEST_DIRNAME/../lab/workloads" && CGO_ENABLED=0 go build -buildvcs=false -o "$BATS_FILE_TMPDIR/visitor" ./visitor)
+}
+
+setup() {
+  load lab
+  load faults
+  clean
+}
+
+teardown() { clean; }
+
+# A pod's answers are of the suspension that explain tells of.
+nap() { rekindle explain "default/$1" -o json | jq -r ".containers[0].suspension.$2"; }
+asleep() { [[ $(nap "$1" asleep) == true ]]; }
+
+# server NAME ARGUMENT... starts a pod with those sockets. $annotation is one more
+# annotation, and $probe a probe by which it is alive and ready; both may be empty.
+# /shared is a volume.
+server() {
+  local name=$1
+  shift
+  apply <<EOF
+apiVersion: v1
+kind: Pod
+metadata: { name: $name, annotations: $(annotated rekindle.dev/on=request ${annotation:+"$annotation"}) }
+spec:
+  runtimeClassName: rekindle
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: app
+      image: rekindle.test/workloads:lab
+      imagePullPolicy: Never
+      env: [{ name: POD_IP, valueFrom: { fieldRef: { fieldPath: status.podIP } } }]
+      command: [sockets, $(printf '"%s", ' "$@")]
+      volumeMounts: [{ name: shared, mountPath: /shared }]
+      livenessProbe: ${probe:-null}
+      readinessProbe: ${probe:-null}
+  volumes: [{ name: shared, emptyDir: {} }]
+EOF
+}
+
+# clients starts the pod from which visitors come. They are no part of the node.
+clients() { pod clients busybox '[sleep, "3600"]'; }
+
+# within POD COMMAND... runs a command of the node in the network of a pod.
+within() {
+  in-node nsenter --net="/proc/$(sandbox_pid "$1")/ns/net" -- "${@:2}"
+}
+
+# sandbox_pid POD prints the id of a process that lives as long as the pod.
+sandbox_pid() {
+  in-node ctr -n k8s.io task ls | awk -v id="$(sandbox_id "$1")" '$1 == id { print $2 }'
+}
+
+# visit POD FROM ROUNDS TARGET... has a visitor, who lives in the network of the
+# pod FROM, put a pod to sleep and ask for it. What it tells is left in a file.
+# A pod that is just waking counts as asleep for the daemon; it is put to sleep
+# until it was once more.
+visit() {
+  local times="rekindle explain default/$1 -o json | jq '.containers[0].suspension.times // 0'"
+  within "$2" "$BATS_FILE_TMPDIR/visitor" -rounds "$3" \
+    -suspend "n=\$($times); until [ \$($times) -gt \$n ]; do rekindle suspend default/$1 || exit; done" "${@:4}" \
+    >"$BATS_TEST_TMPDIR/$1.visit" 2>&1
+}
+
+# visited POD ANSWERS: the visitor was answered every time.
+visited() {
+  jq -c '{answered, failed: .failed[:5], first, last}' "$BATS_TEST_TMPDIR/$1.visit" || cat "$BATS_TEST_TMPDIR/$1.visit"
+  jq -e --argjson n "$2" '.answered == $n and .failed == []' "$BATS_TEST_TMPDIR/$1.visit" >/dev/null
+}
+
+# readiness POD prints since when a pod has been ready, and how often its
+# containers were started.
+readiness() {
+  kubectl get pod "$1" -o json |
+    jq -c '[(.status.conditions[] | select(.type == "Ready") | .status, .lastTransitionTime), .status.containerStatuses[].restartCount]'
+}
+
+@test "servers of every kind are put to sleep twenty times: every request is answered, no connection is lost" {
+  local rounds=20 name pods=(web chat clock greeter podonly fork redis)
+  clients
+  server web http=:8080
+  server chat line=:9000
+  server clock udp=:9001
+  server greeter greet=:2525
+  server podonly 'http=$(POD_IP):8080'
+  for name in web chat clock greeter podonly; do ready "$name"; done
+  pod fork workloads '[prefork]' rekindle.dev/on=request
+  pod redis redis '[redis-server, --protected-mode, "no", --save, ""]' rekindle.dev/on=request
+  declare -A before ip
+  for name in "${pods[@]}"; do
+    before[$name]=$(readiness "$name")
+    ip[$name]=$(pod_ip "$name")
+  done
+
+  visit web clients "$rounds" "http=${ip[web]}:8080*200" &
+  visit chat clients "$rounds" "line=${ip[chat]}:9000*200" "new=${ip[chat]}:9000*5" &
+  visit clock clients "$rounds" "udp=${ip[clock]}:9001*5" &
+  visit greeter clients "$rounds" "greet=${ip[greeter]}:2525" &
+  visit podonly clients "$rounds" "http=${ip[podonly]}:8080" &
+  visit fork clients "$rounds" "http=${ip[fork]}:8080*10" &
+  visit redis clients "$rounds" "redis=${ip[redis]}:6379*200" &
+  wait
+
+  visited web $((rounds * 200))
+  visited chat $((rounds * 205))
+  visited clock $((rounds * 5))
+  visited greeter "$rounds"
+  visited podonly "$rounds"
+  visited fork $((rounds * 10))
+  visited redis $((rounds * 200))
+  for name in "${pods[@]}"; do
+    at_least "$rounds" "$(nap "$name" times)"
+    # Ready all the time, and not once restarted.
+    [ "$(readiness "$name")" = "${before[$name]}" ]
+  done
+}
+
+@test "a unix socket in a volume and one that only the pod can reach wake a pod, too" {
+  local volume
+  server local unix=/shared/s 'line=[::1]:9000'
+  ready local
+  volume=/var/lib/kubelet/pods/$(kubectl get pod local -o jsonpath='{.metadata.uid}')/volumes/kubernetes.io~empty-dir/shared
+  visit local local 3 "unix=$volume/s*5"
+  visited local 15
+  visit local local 3 'new=[::1]:9000*5' 'line=[::1]:9000*5'
+  visited local 30
+}
+
+# probes POD prints how many probes of it have succeeded.
+probes() {
+  kubectl get --raw "/api/v1/nodes/$(kubectl get pod "$1" -o jsonpath='{.spec.nodeName}')/proxy/metrics/probes" |
+    awk -v pod="pod=\"$1\"" '/^prober_probe_total/ && /result="successful"/ && index($0, pod) { n += $NF } END { print n + 0 }'
+}
+
+# probed POD NUMBER: at least so many probes have succeeded.
+probed() { at_least "$2" "$(probes "$1")"; }
+
+@test "HTTP, TCP and gRPC probes are answered for a pod that sleeps, and it sleeps on" {
+  local name before
+  declare -A since
+  probe='{ httpGet: { path: /, port: 8080 }, periodSeconds: 1, failureThreshold: 1 }' server http http=:8080
+  probe='{ tcpSocket: { port: 9000 }, periodSeconds: 1, failureThreshold: 1 }' server tcp line=:9000
+  probe='{ grpc: { port: 9090 }, periodSeconds: 1, failureThreshold: 1 }' server grpc grpc=:9090
+  annotation=rekindle.dev/probes=wake probe='{ httpGet: { path: /, port: 8080 }, periodSeconds: 1 }' server awake http=:8080
+  for name in http tcp grpc awake; do
+    ready "$name"
+    since[$name]=$(readiness "$name")
+    rekindle suspend "default/$name"
+  done
+  for name in http tcp grpc; do
+    before=$(probes "$name")
+    wait_for 60 probed "$name" $((before + 10))
+    asleep "$name"
+    [ "$(nap "$name" times)" = 1 ]
+    [ "$(readiness "$name")" = "${since[$name]}" ]
+  done
+  # A client still gets the server itself.
+  [[ $(http http /) =~ ^[0-9]+\ 10\. ]]
+  run ! asleep http
+  # Where the policy says so, they wake.
+  wait_for 20 awake awake
+  [[ $(nap awake wokenBy) == connection* ]]
+  [ "$(readiness awake)" = "${since[awake]}" ]
+}
+
+awake() { [[ $(nap "$1" asleep) == false ]]; }
+
+@test "traffic by way of the node wakes a pod and is relayed to it for as long as both want" {
+  server relayed line=:9000 greet=:2525
+  ready relayed
+  local ip since
+  ip=$(pod_ip relayed)
+  since=$(readiness relayed)
+  rekindle suspend default/relayed
+  # One that says nothing waits for the server to speak.
+  in-node bash -c 'exec 3<>"/dev/tcp/$1/2525"; read -r -t 20 -u 3 line; [[ $line == *hello ]]' greeted "$ip"
+  awake relayed
+  wait_for 20 rekindle suspend default/relayed
+  # One that goes on for longer than a first request.
+  in-node bash -c '
+    exec 3<>"/dev/tcp/$1/9000"
+    for ((i = 0; i < 35; i++)); do
+      echo "line $i" >&3 && read -r -t 20 -u 3 line && [[ $line == *"line $i" ]] || exit
+      sleep 0.2
+    done' talking "$ip"
+  [ "$(readiness relayed)" = "$since" ]
+}
+
+@test "a pod with a socket that cannot be kept is not put to sleep, unless it may be closed" {
+  local ping='[ping, -i, "1", "127.0.0.1"]' since
+  pod raw busybox "$ping" rekindle.dev/on=request
+  pod closed busybox "$ping" rekindle.dev/on=request rekindle.dev/connections=close
+  since=$(readiness raw)
+  run -1 rekindle suspend default/raw
+  [[ $output == *'raw socket in process '*'("ping") cannot be kept open'*'rekindle.dev/connections: close'* ]]
+  explains raw 'raw socket in process'
+  [ "$(readiness raw)" = "$since" ]
+  run ! asleep raw
+
+  rekindle suspend default/closed
+  asleep closed
+  rekindle resume default/closed
+  [ "$(restarts closed)" = 0 ]
+}
