@@ -176,6 +176,11 @@ func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 		m.Attempts++
 		return nil
 	})
+	if err == nil {
+		if err = a.claimSet(t, *c); err != nil {
+			a.unclaim(t)
+		}
+	}
 	if err != nil {
 		a.release(t)
 		t.RestoredFrom = ""
@@ -190,6 +195,9 @@ func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 		Restored: api.Restored{
 			Checkpoint: id, Restore: restore, Namespace: t.Namespace, Pod: t.Pod, PodUID: t.PodUID,
 		},
+	}
+	if t.heeds(*c) && len(c.Set) > 1 {
+		ticket.Set, ticket.Members = setOf(c.Manifest), len(c.Set)
 	}
 	err = fail.TicketClaimed.Hit()
 	if err == nil {

@@ -44,6 +44,9 @@ type Agent struct {
 	containers map[string]*tracked
 	// starts are being checkpointed by the ready trigger.
 	starts map[start]bool
+	// farewells are the stops of pods whose containers are checkpointed together,
+	// by sandbox.
+	farewells map[string]*farewell
 }
 
 // New builds an agent over an open store. ctx bounds the life of its workers;
@@ -55,6 +58,7 @@ func New(ctx context.Context, cfg conf.Config, s *store.Store, node Node, m *Met
 		dumps:        newTurns(cfg.Limits.ConcurrentDumps),
 		containers:   map[string]*tracked{},
 		starts:       map[start]bool{},
+		farewells:    map[string]*farewell{},
 	}
 	a.config.Store(&cfg)
 	s.AskBeforeRemoval(a.sleepsIn)

@@ -70,7 +70,7 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 		clone := a.wouldClone(t, c)
 		result.passing = result.passing || !clone && a.sourceLives(t, c)
 		if corrupt {
-			a.quarantine(t.Facts, c.ID, reason, ClassDamaged)
+			a.setAside(t, c.ID, reason, ClassDamaged)
 		}
 		result.candidates = append(result.candidates, candidate{c, reason})
 		if reason == "" && result.chosen == nil {
@@ -129,12 +129,10 @@ func (a *Agent) objection(ctx context.Context, t *tracked, c store.Checkpoint, f
 	if reason := a.entitled(t, c, marks, fault); reason != "" {
 		return reason, false
 	}
-	limit := a.Config().Limits.MaxRestores
+	if reason := a.spent(marks); reason != "" {
+		return reason, false
+	}
 	switch {
-	case marks.Completed:
-		return "its container ended by itself with exit code 0", false
-	case marks.Attempts >= limit:
-		return fmt.Sprintf("it was restored %d times and the container did not settle", marks.Attempts), false
 	case m.ImageDigest != t.ImageDigest:
 		return fmt.Sprintf("it is of another image (%.19s, now %.19s)", m.ImageDigest, t.ImageDigest), false
 	case m.Fingerprint != t.Fingerprint:
@@ -146,7 +144,18 @@ func (a *Agent) objection(ctx context.Context, t *tracked, c store.Checkpoint, f
 	if err := a.store.Verify(ctx, c, store.Quick); err != nil {
 		return err.Error(), errors.Is(err, store.ErrCorrupt)
 	}
-	return "", false
+	return a.setObjection(ctx, t, c, fault)
+}
+
+// spent says what has happened to a checkpoint that it is not used any more.
+func (a *Agent) spent(marks store.Marks) string {
+	switch {
+	case marks.Completed:
+		return "its container ended by itself with exit code 0"
+	case marks.Attempts >= a.Config().Limits.MaxRestores:
+		return fmt.Sprintf("it was restored %d times and the container did not settle", marks.Attempts)
+	}
+	return ""
 }
 
 // entitled says why a checkpoint is not for this container at all.

@@ -71,7 +71,7 @@ func (w *world) checkpointBy(t *tracked, trigger policy.Trigger) store.Checkpoin
 	if err := os.WriteFile(filepath.Join(st.Dir(), "config.json"), []byte("{}"), 0o600); err != nil {
 		w.Fatal(err)
 	}
-	m := w.agent.manifest(t, trigger, "test", true, &api.DumpResponse{})
+	m := w.agent.manifest(t, order{trigger: trigger, reason: "test"}, &api.DumpResponse{})
 	c, err := st.Commit(context.Background(), m)
 	if err != nil {
 		w.Fatal(err)

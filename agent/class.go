@@ -34,6 +34,7 @@ const (
 	ClassRate        Class = "rate"        // asked for too often
 	ClassRequest     Class = "request"     // somebody asked for it
 	ClassRestore     Class = "restore"     // the shim, runc or CRIU could not restore
+	ClassSet         Class = "set"         // the containers of the pod cannot be checkpointed together
 	ClassSpace       Class = "space"       // not enough free space
 	ClassStore       Class = "store"       // the store could not read or write
 	ClassTimeout     Class = "timeout"     // it took too long
@@ -46,7 +47,7 @@ const (
 
 var classes = []Class{
 	ClassNone, ClassOther, ClassBandwidth, ClassBusy, ClassDamaged, ClassDone, ClassDump, ClassEnded, ClassExpired, ClassHandler,
-	ClassMemory, ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassRate, ClassRequest, ClassRestore, ClassSpace, ClassStore,
+	ClassMemory, ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassRate, ClassRequest, ClassRestore, ClassSet, ClassSpace, ClassStore,
 	ClassTimeout, ClassUnchanged, ClassUnmanaged, ClassUnsettled, ClassUnsupported, ClassUnusable,
 }
 

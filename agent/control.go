@@ -45,7 +45,7 @@ func (s *Control) describe(c store.Checkpoint) *api.Checkpoint {
 	return &api.Checkpoint{
 		Id: c.ID, Namespace: c.Lineage.Namespace, Workload: c.Lineage.Workload, Container: c.Lineage.Container,
 		Pod: m.PodName, Trigger: m.Trigger, CreatedNs: m.Created.UnixNano(), Bytes: m.Bytes,
-		PauseNs: int64(m.Pause), DumpNs: int64(m.Dump), State: s.state(c.ID),
+		PauseNs: int64(m.Pause), DumpNs: int64(m.Dump), State: s.state(c.ID), Set: setOf(m),
 	}
 }
 
@@ -90,22 +90,24 @@ func (s *Control) Inspect(ctx context.Context, r *api.InspectRequest) (*api.Insp
 }
 
 // Checkpoint makes checkpoints now, of one container or of all managed ones of
-// a pod, one after the other.
+// a pod, one after the other. Those that are checkpointed together are so here.
 func (s *Control) Checkpoint(ctx context.Context, r *api.CheckpointRequest) (*api.CheckpointResponse, error) {
 	resp := &api.CheckpointResponse{}
 	var failed error
-	found := false
+	found, together := false, map[string]bool{}
 	for _, t := range s.agent.ofPod(r.Namespace, r.Pod) {
-		if r.Container != "" && t.Name != r.Container || t.running() == 0 {
+		if r.Container != "" && t.Name != r.Container || t.running() == 0 || together[t.Sandbox] {
 			continue
 		}
 		found = true
-		c, err := s.agent.Checkpoint(ctx, t.ID, policy.Request, "asked for on the command line")
+		together[t.Sandbox] = t.consistent()
+		made, err := s.agent.Checkpoint(ctx, t.ID, policy.Request, "asked for on the command line")
 		if err != nil {
 			failed = errors.Join(failed, err)
-			continue
 		}
-		resp.Checkpoints = append(resp.Checkpoints, s.describe(c))
+		for _, c := range made {
+			resp.Checkpoints = append(resp.Checkpoints, s.describe(c))
+		}
 	}
 	if !found {
 		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound,
@@ -148,10 +150,7 @@ func (s *Control) Remove(ctx context.Context, r *api.RemoveRequest) (*api.Remove
 
 // Stopping checkpoints a container whose stop signal the shim holds back.
 func (s *Control) Stopping(ctx context.Context, r *api.StoppingRequest) (*api.StoppingResponse, error) {
-	c, err := s.agent.Checkpoint(ctx, r.ContainerId, policy.Stop, "the container is being stopped")
-	if t := s.agent.container(r.ContainerId); t != nil {
-		t.stopOver.Store(true)
-	}
+	c, err := s.agent.Stopping(ctx, r.ContainerId)
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}

@@ -57,7 +57,7 @@ func (a *Agent) report(ctx context.Context, t *tracked) *api.ContainerReport {
 		r.Problems = append(r.Problems, &api.Problem{Key: p.Key, Value: p.Value, Reason: p.Text()})
 	}
 	if p := t.preflight.Load(); p != nil {
-		r.Findings, r.PreflightNs = p.describe(), p.at.UnixNano()
+		r.Findings, r.PreflightNs = a.findings(t, p), p.at.UnixNano()
 	}
 	if v := t.vigil.Load(); v != nil {
 		r.Idle = v.describe(time.Now())

@@ -25,7 +25,8 @@ func (a *Agent) every(ctx context.Context, t *tracked) {
 		case <-ctx.Done():
 			return
 		case <-t.recovered:
-			// Another trigger's dump was good, and there is no reason to hold back.
+			// Another trigger's dump was good, and there is no reason to hold back; or
+			// it was checkpointed, or could not be, because another of its pod was.
 			pause, why = t.pace()
 		case <-time.After(pause):
 			pause, why = a.fire(ctx, t)
@@ -53,15 +54,24 @@ func (a *Agent) fire(ctx context.Context, t *tracked) (pause time.Duration, why 
 
 // spare says why the interval trigger makes no checkpoint now; nil when it does.
 func (a *Agent) spare(t *tracked) *skip {
-	if !t.settled.Load() {
-		// What brings a container down again soon after a restore may be in
-		// its memory; a checkpoint of it would be newer than the sound ones
-		// and be restored before them, for ever.
-		return &skip{class: ClassUnsettled, reason: "the restored container has not settled yet"}
+	set := a.together(t)
+	for _, t := range set {
+		if !t.settled.Load() {
+			// What brings a container down again soon after a restore may be in
+			// its memory; a checkpoint of it would be newer than the sound ones
+			// and be restored before them, for ever.
+			return &skip{class: ClassUnsettled, reason: "the restored container has not settled yet"}
+		}
 	}
-	// Without a reading (0) nothing can be told from it.
-	used, _ := criu.CPUTime(t.running())
-	return a.needless(t, used)
+	var s *skip
+	for _, t := range set {
+		// Without a reading (0) nothing can be told from it.
+		used, _ := criu.CPUTime(t.running())
+		if s = a.needless(t, used); s == nil {
+			return nil
+		}
+	}
+	return s
 }
 
 // pace returns when the interval trigger is due, and why then: after the
@@ -115,6 +125,11 @@ func (t *tracked) succeeded(c store.Checkpoint, used time.Duration) {
 		return
 	}
 	t.failures = 0
+	t.countAnew()
+}
+
+// countAnew has the interval begin again.
+func (t *tracked) countAnew() {
 	select {
 	case t.recovered <- struct{}{}:
 	default:

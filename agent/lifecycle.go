@@ -40,6 +40,7 @@ func (a *Agent) Started(ctx context.Context, id string, pid int) {
 	if t.policy.Has(policy.Interval) {
 		a.workers.Go(func() { a.every(watch, t) })
 	}
+	t.warmed.Store(t.Warm)
 	if t.policy.Has(policy.Ready) && t.RestoredFrom == "" && !t.Warm {
 		a.workers.Go(func() { a.onceReady(watch, t) })
 	}
@@ -108,7 +109,7 @@ func (a *Agent) judge(t *tracked) (restored bool) {
 	if o.Innocent {
 		a.unclaim(t)
 	} else {
-		a.quarantine(t.Facts, o.Checkpoint, o.Error, ClassRestore)
+		a.setAside(t, o.Checkpoint, o.Error, ClassRestore)
 	}
 	return false
 }
@@ -119,6 +120,7 @@ func (a *Agent) unclaim(t *tracked) {
 		t.pardoned.Store(false) // and never to be counted
 		return
 	}
+	a.unclaimSet(t)
 	err := a.store.Update(t.RestoredFrom, func(m *store.Marks) error {
 		m.ClaimedBy = t.ClaimedBefore
 		m.Attempts = max(0, m.Attempts-1)

@@ -110,6 +110,22 @@ func (p *preflight) blockers() string {
 	return strings.Join(list, "; ")
 }
 
+// findings are those of a container, the worst first: that others which are
+// checkpointed together with it are blocked blocks it too.
+func (a *Agent) findings(t *tracked, p *preflight) []*api.Finding {
+	var list []*api.Finding
+	for _, other := range a.together(t)[1:] {
+		if q := other.preflight.Load(); q != nil && q.blockers() != "" {
+			list = append(list, &api.Finding{
+				Kind: "set", Severity: string(criu.Blocker),
+				What:   "it is checkpointed together with container " + other.Name + ", which is blocked",
+				Remedy: "leave the other out with rekindle.dev/containers, or see what blocks it",
+			})
+		}
+	}
+	return append(list, p.describe()...)
+}
+
 func (p *preflight) describe() []*api.Finding {
 	var list []*api.Finding
 	for _, f := range p.findings {
@@ -123,17 +139,23 @@ func (p *preflight) describe() []*api.Finding {
 func (s *Control) Preflight(ctx context.Context, r *api.PreflightRequest) (*api.PreflightResponse, error) {
 	resp := &api.PreflightResponse{}
 	seen := map[string]bool{}
+	var looked []*tracked
 	for _, t := range s.agent.ofPod(r.Namespace, r.Pod) {
 		if r.Container != "" && t.Name != r.Container || t.running() == 0 {
 			continue
 		}
-		p, err := s.agent.look(ctx, t)
-		if err != nil {
-			return nil, errgrpc.ToGRPC(fmt.Errorf("look at container %s: %w", t.Name, err))
+		for _, t := range s.agent.together(t) {
+			if _, err := s.agent.look(ctx, t); err != nil {
+				return nil, errgrpc.ToGRPC(fmt.Errorf("look at container %s: %w", t.Name, err))
+			}
 		}
 		seen[t.Name] = true
+		looked = append(looked, t)
+	}
+	for _, t := range looked {
+		p := t.preflight.Load()
 		resp.Containers = append(resp.Containers, &api.ContainerPreflight{
-			Name: t.Name, ContainerId: t.ID, TookNs: int64(p.took), Findings: p.describe(),
+			Name: t.Name, ContainerId: t.ID, TookNs: int64(p.took), Findings: s.agent.findings(t, p),
 		})
 	}
 	for _, name := range s.agent.history.containers(r.Namespace, r.Pod) {

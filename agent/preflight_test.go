@@ -49,7 +49,7 @@ func TestForbidden(t *testing.T) {
 	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), stopped.What) {
 		t.Fatalf("forbidden: %v", err)
 	}
-	if d := failure(t.Context(), c, policy.Interval, err); d.Outcome != Refused || d.Class != ClassUnsupported {
+	if d := failure(t.Context(), []*tracked{c}, policy.Interval, err); d.Outcome != Refused || d.Class != ClassUnsupported {
 		t.Errorf("decision: %+v", d)
 	}
 }

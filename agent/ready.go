@@ -43,6 +43,14 @@ func (a *Agent) onceReady(ctx context.Context, t *tracked) {
 		a.decide(t.Facts, Decision{Action: ActionCheckpoint, Outcome: Skipped, Trigger: policy.Ready, Class: ClassTimeout, Reason: err.Error()})
 		return
 	}
+	t.warmed.Store(true)
+	if other := a.unready(t); other != nil {
+		a.decide(t.Facts, Decision{
+			Action: ActionCheckpoint, Outcome: Skipped, Trigger: policy.Ready, Class: ClassSet,
+			Reason: "it is ready; they are checkpointed together when container " + other.Name + " is, too",
+		})
+		return
+	}
 	release := a.startTurn(ctx, t)
 	if release == nil {
 		return
@@ -56,10 +64,21 @@ func (a *Agent) onceReady(ctx context.Context, t *tracked) {
 		return
 	}
 	// The outcome, good or bad, is a decision that is kept and logged.
-	c, err := a.Checkpoint(ctx, t.ID, policy.Ready, "the container is ready ("+t.policy.Ready.String()+")")
-	if err == nil {
+	made, _ := a.Checkpoint(ctx, t.ID, policy.Ready, "the container is ready ("+t.policy.Ready.String()+")")
+	for _, c := range made {
 		a.share(ctx, t, c)
 	}
+}
+
+// unready returns a container that is checkpointed together with a ready one, and
+// is not ready itself; nil when there is none.
+func (a *Agent) unready(t *tracked) *tracked {
+	for _, other := range a.together(t) {
+		if other.policy.Has(policy.Ready) && other.RestoredFrom == "" && !other.warmed.Load() {
+			return other
+		}
+	}
+	return nil
 }
 
 // awaitReady returns when the container is ready, or says why it is not.
@@ -135,9 +154,13 @@ type start struct {
 }
 
 // startTurn waits until no other container of the same lineage, image and spec
-// is being checkpointed because it is ready. It returns nil when ctx ends first.
+// is being checkpointed because it is ready, nor any of a workload whose
+// containers are checkpointed together. It returns nil when ctx ends first.
 func (a *Agent) startTurn(ctx context.Context, t *tracked) (release func()) {
 	key := start{t.lineage, t.ImageDigest, t.Fingerprint}
+	if t.consistent() {
+		key = start{lineage: store.Lineage{Namespace: t.Namespace, Workload: t.lineage.Workload}}
+	}
 	for {
 		a.mu.Lock()
 		taken := a.starts[key]

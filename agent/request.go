@@ -34,7 +34,7 @@ func (a *Agent) Asked(ctx context.Context, namespace, pod, uid string, annotatio
 		return
 	case <-a.synchronized:
 	}
-	known := false
+	known, together := false, map[string]bool{}
 	for _, t := range a.ofPod(namespace, pod) {
 		if t.PodUID != uid {
 			continue
@@ -44,7 +44,11 @@ func (a *Agent) Asked(ctx context.Context, namespace, pod, uid string, annotatio
 		if value == "" || t.running() == 0 || !t.asksAnew(digestOf(value)) {
 			continue
 		}
-		a.answer(ctx, t, value)
+		// Who is checkpointed together is so by one answer.
+		if !together[t.Sandbox] {
+			together[t.Sandbox] = t.consistent()
+			a.answer(ctx, t, value)
+		}
 	}
 	if !known && changed {
 		a.decide(Facts{Namespace: namespace, Pod: pod, PodUID: uid}, Decision{

@@ -130,11 +130,12 @@ func (a *Agent) Suspending(ctx context.Context, id, reason string) (store.Checkp
 	if t == nil || !t.fallsAsleep() {
 		return store.Checkpoint{}, fmt.Errorf("suspend container %.12s: %w", id, errNotSuspending)
 	}
-	c, err := a.take(ctx, id, policy.Idle, reason, true)
-	if err == nil {
-		t.sleepIn(c.ID)
+	made, err := a.take(ctx, id, order{trigger: policy.Idle, reason: reason, hold: true})
+	if err != nil {
+		return store.Checkpoint{}, err
 	}
-	return c, err
+	t.sleepIn(made[0].ID)
+	return made[0], nil
 }
 
 // Resume wakes a suspended container, and returns when it runs; reason says in

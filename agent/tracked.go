@@ -56,7 +56,7 @@ type tracked struct {
 
 	// pod is taken during a checkpoint; all containers of the sandbox share it.
 	pod *turns
-	// recovered tells the interval trigger that dumps do not fail any more.
+	// recovered tells the interval trigger to begin its interval again.
 	recovered chan struct{}
 	// settled is set when the container was not restored, or has lived long
 	// enough since.
@@ -68,6 +68,9 @@ type tracked struct {
 	// stopOver is set when the checkpoint before the container's stop was made, or
 	// given up.
 	stopOver atomic.Bool
+	// warmed is set when the container is ready, for others that are checkpointed
+	// with it.
+	warmed atomic.Bool
 	// preflight is the newest one of the container; nil before its first dump.
 	preflight atomic.Pointer[preflight]
 	// vigil shows how idle the container is; nil while nobody watches for that.

@@ -124,8 +124,11 @@ type Checkpoint struct {
 	PauseNs   int64 `protobuf:"varint,9,opt,name=pause_ns,json=pauseNs,proto3" json:"pause_ns,omitempty"`
 	// state is ready, claimed, completed, suspect (restored too often without
 	// settling) or unknown.
-	State         string `protobuf:"bytes,10,opt,name=state,proto3" json:"state,omitempty"`
-	DumpNs        int64  `protobuf:"varint,11,opt,name=dump_ns,json=dumpNs,proto3" json:"dump_ns,omitempty"`
+	State  string `protobuf:"bytes,10,opt,name=state,proto3" json:"state,omitempty"`
+	DumpNs int64  `protobuf:"varint,11,opt,name=dump_ns,json=dumpNs,proto3" json:"dump_ns,omitempty"`
+	// set is the id that stands for the set it belongs to, the first of its
+	// members'; empty when it is of none.
+	Set           string `protobuf:"bytes,12,opt,name=set,proto3" json:"set,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -235,6 +238,13 @@ func (x *Checkpoint) GetDumpNs() int64 {
 		return x.DumpNs
 	}
 	return 0
+}
+
+func (x *Checkpoint) GetSet() string {
+	if x != nil {
+		return x.Set
+	}
+	return ""
 }
 
 type InspectRequest struct {
@@ -2787,7 +2797,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\vListRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"I\n" +
 	"\fListResponse\x129\n" +
-	"\vcheckpoints\x18\x01 \x03(\v2\x17.rekindle.v1.CheckpointR\vcheckpoints\"\x9f\x02\n" +
+	"\vcheckpoints\x18\x01 \x03(\v2\x17.rekindle.v1.CheckpointR\vcheckpoints\"\xb1\x02\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
@@ -2802,7 +2812,8 @@ const file_daemon_proto_rawDesc = "" +
 	"\bpause_ns\x18\t \x01(\x03R\apauseNs\x12\x14\n" +
 	"\x05state\x18\n" +
 	" \x01(\tR\x05state\x12\x17\n" +
-	"\adump_ns\x18\v \x01(\x03R\x06dumpNs\" \n" +
+	"\adump_ns\x18\v \x01(\x03R\x06dumpNs\x12\x10\n" +
+	"\x03set\x18\f \x01(\tR\x03set\" \n" +
 	"\x0eInspectRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x81\x01\n" +
 	"\x0fInspectResponse\x12#\n" +

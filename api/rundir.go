@@ -84,6 +84,11 @@ type Ticket struct {
 	Trusted bool `json:"trusted,omitempty"`
 	// Timeout bounds the restore.
 	Timeout time.Duration `json:"timeout_ns"`
+	// Set stands for the set that the checkpoint is of, and Members is how many
+	// containers are to be restored together; empty and 0 for one that is restored
+	// by itself.
+	Set     string `json:"set,omitempty"`
+	Members int    `json:"members,omitempty"`
 	// Restored is what the container is to be told.
 	Restored Restored `json:"restored"`
 }
@@ -126,6 +131,9 @@ type Restore struct {
 	Timeout time.Duration `json:"timeout_ns"`
 	// OOMScoreAdj is set on the restored processes; CRIU brings the old one back.
 	OOMScoreAdj *int `json:"oom_score_adj,omitempty"`
+	// Stand leaves the container's processes stopped when it starts; the shim
+	// continues them.
+	Stand bool `json:"stand,omitempty"`
 	// AtOnce has the processes run as soon as they are restored, without waiting
 	// for the start: for a container that is being resumed.
 	AtOnce bool `json:"at_once,omitempty"`

@@ -112,6 +112,114 @@ func (x *DumpRequest) GetExecWaitNs() int64 {
 	return 0
 }
 
+type DumpSetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// members are the containers; what they say of time is of no account.
+	Members []*DumpRequest `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	// timeout_ns bounds all dumps together, in nanoseconds.
+	TimeoutNs int64 `protobuf:"varint,2,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`
+	// exec_wait_ns bounds the wait for exec sessions to end, in nanoseconds.
+	ExecWaitNs    int64 `protobuf:"varint,3,opt,name=exec_wait_ns,json=execWaitNs,proto3" json:"exec_wait_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DumpSetRequest) Reset() {
+	*x = DumpSetRequest{}
+	mi := &file_shim_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DumpSetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DumpSetRequest) ProtoMessage() {}
+
+func (x *DumpSetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shim_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DumpSetRequest.ProtoReflect.Descriptor instead.
+func (*DumpSetRequest) Descriptor() ([]byte, []int) {
+	return file_shim_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DumpSetRequest) GetMembers() []*DumpRequest {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *DumpSetRequest) GetTimeoutNs() int64 {
+	if x != nil {
+		return x.TimeoutNs
+	}
+	return 0
+}
+
+func (x *DumpSetRequest) GetExecWaitNs() int64 {
+	if x != nil {
+		return x.ExecWaitNs
+	}
+	return 0
+}
+
+type DumpSetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// members are in the order of the request.
+	Members       []*DumpResponse `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DumpSetResponse) Reset() {
+	*x = DumpSetResponse{}
+	mi := &file_shim_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DumpSetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DumpSetResponse) ProtoMessage() {}
+
+func (x *DumpSetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shim_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DumpSetResponse.ProtoReflect.Descriptor instead.
+func (*DumpSetResponse) Descriptor() ([]byte, []int) {
+	return file_shim_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DumpSetResponse) GetMembers() []*DumpResponse {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
 type DumpResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// pause_ns is the time the container was frozen.
@@ -127,7 +235,7 @@ type DumpResponse struct {
 
 func (x *DumpResponse) Reset() {
 	*x = DumpResponse{}
-	mi := &file_shim_proto_msgTypes[1]
+	mi := &file_shim_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -139,7 +247,7 @@ func (x *DumpResponse) String() string {
 func (*DumpResponse) ProtoMessage() {}
 
 func (x *DumpResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shim_proto_msgTypes[1]
+	mi := &file_shim_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -152,7 +260,7 @@ func (x *DumpResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpResponse.ProtoReflect.Descriptor instead.
 func (*DumpResponse) Descriptor() ([]byte, []int) {
-	return file_shim_proto_rawDescGZIP(), []int{1}
+	return file_shim_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DumpResponse) GetPauseNs() int64 {
@@ -200,7 +308,7 @@ type SuspendRequest struct {
 
 func (x *SuspendRequest) Reset() {
 	*x = SuspendRequest{}
-	mi := &file_shim_proto_msgTypes[2]
+	mi := &file_shim_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +320,7 @@ func (x *SuspendRequest) String() string {
 func (*SuspendRequest) ProtoMessage() {}
 
 func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shim_proto_msgTypes[2]
+	mi := &file_shim_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +333,7 @@ func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
 func (*SuspendRequest) Descriptor() ([]byte, []int) {
-	return file_shim_proto_rawDescGZIP(), []int{2}
+	return file_shim_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SuspendRequest) GetContainerId() string {
@@ -282,7 +390,7 @@ type SuspendResponse struct {
 
 func (x *SuspendResponse) Reset() {
 	*x = SuspendResponse{}
-	mi := &file_shim_proto_msgTypes[3]
+	mi := &file_shim_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +402,7 @@ func (x *SuspendResponse) String() string {
 func (*SuspendResponse) ProtoMessage() {}
 
 func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shim_proto_msgTypes[3]
+	mi := &file_shim_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +415,7 @@ func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
 func (*SuspendResponse) Descriptor() ([]byte, []int) {
-	return file_shim_proto_rawDescGZIP(), []int{3}
+	return file_shim_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SuspendResponse) GetCheckpoint() string {
@@ -335,7 +443,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_shim_proto_msgTypes[4]
+	mi := &file_shim_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +455,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shim_proto_msgTypes[4]
+	mi := &file_shim_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +468,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_shim_proto_rawDescGZIP(), []int{4}
+	return file_shim_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ResumeRequest) GetContainerId() string {
@@ -389,7 +497,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_shim_proto_msgTypes[5]
+	mi := &file_shim_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +509,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shim_proto_msgTypes[5]
+	mi := &file_shim_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +522,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_shim_proto_rawDescGZIP(), []int{5}
+	return file_shim_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResumeResponse) GetResumed() bool {
@@ -446,7 +554,15 @@ const file_shim_proto_rawDesc = "" +
 	"\n" +
 	"file_limit\x18\x06 \x01(\x03R\tfileLimit\x12 \n" +
 	"\fexec_wait_ns\x18\x05 \x01(\x03R\n" +
-	"execWaitNs\"Y\n" +
+	"execWaitNs\"\x8a\x01\n" +
+	"\x0eDumpSetRequest\x127\n" +
+	"\amembers\x18\x01 \x03(\v2\x1d.rekindle.shim.v1.DumpRequestR\amembers\x12\x1d\n" +
+	"\n" +
+	"timeout_ns\x18\x02 \x01(\x03R\ttimeoutNs\x12 \n" +
+	"\fexec_wait_ns\x18\x03 \x01(\x03R\n" +
+	"execWaitNs\"K\n" +
+	"\x0fDumpSetResponse\x128\n" +
+	"\amembers\x18\x01 \x03(\v2\x1e.rekindle.shim.v1.DumpResponseR\amembers\"Y\n" +
 	"\fDumpResponse\x12\x19\n" +
 	"\bpause_ns\x18\x01 \x01(\x03R\apauseNs\x12\x17\n" +
 	"\adump_ns\x18\x02 \x01(\x03R\x06dumpNs\x12\x15\n" +
@@ -469,11 +585,12 @@ const file_shim_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"C\n" +
 	"\x0eResumeResponse\x12\x18\n" +
 	"\aresumed\x18\x01 \x01(\bR\aresumed\x12\x17\n" +
-	"\atook_ns\x18\x02 \x01(\x03R\x06tookNs2\xea\x01\n" +
+	"\atook_ns\x18\x02 \x01(\x03R\x06tookNs2\xba\x02\n" +
 	"\x04Shim\x12E\n" +
 	"\x04Dump\x12\x1d.rekindle.shim.v1.DumpRequest\x1a\x1e.rekindle.shim.v1.DumpResponse\x12N\n" +
 	"\aSuspend\x12 .rekindle.shim.v1.SuspendRequest\x1a!.rekindle.shim.v1.SuspendResponse\x12K\n" +
-	"\x06Resume\x12\x1f.rekindle.shim.v1.ResumeRequest\x1a .rekindle.shim.v1.ResumeResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
+	"\x06Resume\x12\x1f.rekindle.shim.v1.ResumeRequest\x1a .rekindle.shim.v1.ResumeResponse\x12N\n" +
+	"\aDumpSet\x12 .rekindle.shim.v1.DumpSetRequest\x1a!.rekindle.shim.v1.DumpSetResponseB*Z(github.com/rekindle-dev/rekindle/api;apib\x06proto3"
 
 var (
 	file_shim_proto_rawDescOnce sync.Once
@@ -487,27 +604,33 @@ func file_shim_proto_rawDescGZIP() []byte {
 	return file_shim_proto_rawDescData
 }
 
-var file_shim_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_shim_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_shim_proto_goTypes = []any{
 	(*DumpRequest)(nil),     // 0: rekindle.shim.v1.DumpRequest
-	(*DumpResponse)(nil),    // 1: rekindle.shim.v1.DumpResponse
-	(*SuspendRequest)(nil),  // 2: rekindle.shim.v1.SuspendRequest
-	(*SuspendResponse)(nil), // 3: rekindle.shim.v1.SuspendResponse
-	(*ResumeRequest)(nil),   // 4: rekindle.shim.v1.ResumeRequest
-	(*ResumeResponse)(nil),  // 5: rekindle.shim.v1.ResumeResponse
+	(*DumpSetRequest)(nil),  // 1: rekindle.shim.v1.DumpSetRequest
+	(*DumpSetResponse)(nil), // 2: rekindle.shim.v1.DumpSetResponse
+	(*DumpResponse)(nil),    // 3: rekindle.shim.v1.DumpResponse
+	(*SuspendRequest)(nil),  // 4: rekindle.shim.v1.SuspendRequest
+	(*SuspendResponse)(nil), // 5: rekindle.shim.v1.SuspendResponse
+	(*ResumeRequest)(nil),   // 6: rekindle.shim.v1.ResumeRequest
+	(*ResumeResponse)(nil),  // 7: rekindle.shim.v1.ResumeResponse
 }
 var file_shim_proto_depIdxs = []int32{
-	0, // 0: rekindle.shim.v1.Shim.Dump:input_type -> rekindle.shim.v1.DumpRequest
-	2, // 1: rekindle.shim.v1.Shim.Suspend:input_type -> rekindle.shim.v1.SuspendRequest
-	4, // 2: rekindle.shim.v1.Shim.Resume:input_type -> rekindle.shim.v1.ResumeRequest
-	1, // 3: rekindle.shim.v1.Shim.Dump:output_type -> rekindle.shim.v1.DumpResponse
-	3, // 4: rekindle.shim.v1.Shim.Suspend:output_type -> rekindle.shim.v1.SuspendResponse
-	5, // 5: rekindle.shim.v1.Shim.Resume:output_type -> rekindle.shim.v1.ResumeResponse
-	3, // [3:6] is the sub-list for method output_type
-	0, // [0:3] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	0, // 0: rekindle.shim.v1.DumpSetRequest.members:type_name -> rekindle.shim.v1.DumpRequest
+	3, // 1: rekindle.shim.v1.DumpSetResponse.members:type_name -> rekindle.shim.v1.DumpResponse
+	0, // 2: rekindle.shim.v1.Shim.Dump:input_type -> rekindle.shim.v1.DumpRequest
+	4, // 3: rekindle.shim.v1.Shim.Suspend:input_type -> rekindle.shim.v1.SuspendRequest
+	6, // 4: rekindle.shim.v1.Shim.Resume:input_type -> rekindle.shim.v1.ResumeRequest
+	1, // 5: rekindle.shim.v1.Shim.DumpSet:input_type -> rekindle.shim.v1.DumpSetRequest
+	3, // 6: rekindle.shim.v1.Shim.Dump:output_type -> rekindle.shim.v1.DumpResponse
+	5, // 7: rekindle.shim.v1.Shim.Suspend:output_type -> rekindle.shim.v1.SuspendResponse
+	7, // 8: rekindle.shim.v1.Shim.Resume:output_type -> rekindle.shim.v1.ResumeResponse
+	2, // 9: rekindle.shim.v1.Shim.DumpSet:output_type -> rekindle.shim.v1.DumpSetResponse
+	6, // [6:10] is the sub-list for method output_type
+	2, // [2:6] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_shim_proto_init() }
@@ -521,7 +644,7 @@ func file_shim_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shim_proto_rawDesc), len(file_shim_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -11,6 +11,7 @@ type ShimService interface {
 	Dump(context.Context, *DumpRequest) (*DumpResponse, error)
 	Suspend(context.Context, *SuspendRequest) (*SuspendResponse, error)
 	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
+	DumpSet(context.Context, *DumpSetRequest) (*DumpSetResponse, error)
 }
 
 func RegisterShimService(srv *ttrpc.Server, svc ShimService) {
@@ -36,6 +37,13 @@ func RegisterShimService(srv *ttrpc.Server, svc ShimService) {
 					return nil, err
 				}
 				return svc.Resume(ctx, &req)
+			},
+			"DumpSet": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req DumpSetRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.DumpSet(ctx, &req)
 			},
 		},
 	})
@@ -70,6 +78,14 @@ func (c *shimClient) Suspend(ctx context.Context, req *SuspendRequest) (*Suspend
 func (c *shimClient) Resume(ctx context.Context, req *ResumeRequest) (*ResumeResponse, error) {
 	var resp ResumeResponse
 	if err := c.client.Call(ctx, "rekindle.shim.v1.Shim", "Resume", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *shimClient) DumpSet(ctx context.Context, req *DumpSetRequest) (*DumpSetResponse, error) {
+	var resp DumpSetResponse
+	if err := c.client.Call(ctx, "rekindle.shim.v1.Shim", "DumpSet", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

@@ -43,6 +43,7 @@ func (p Pod) notes(c container, pol policy.Policy, cfg conf.Config) []Note {
 				"a checkpoint waits for exec sessions to end, %s at most, and holds new ones off: the probe takes longer by the pause", cfg.Limits.ExecWait)})
 		}
 	}
+	out = append(out, p.together(c, pol, cfg)...)
 	return append(out, p.life(pol, cfg)...)
 }
 

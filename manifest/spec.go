@@ -34,6 +34,9 @@ type container struct {
 	} `json:"resources"`
 	LivenessProbe  *probe `json:"livenessProbe"`
 	ReadinessProbe *probe `json:"readinessProbe"`
+	Lifecycle      struct {
+		PreStop *struct{} `json:"preStop"`
+	} `json:"lifecycle"`
 }
 
 type volumeMount struct {

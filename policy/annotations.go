@@ -33,13 +33,19 @@ type source struct {
 func (r *resolver) sources(key string) []source {
 	var out []source
 	override, base := r.container+"."+Domain+"/"+key, Domain+"/"+key
-	if v, ok := r.pod[override]; ok && !podOnly(key) {
+	if v, ok := r.pod[override]; ok && !podOnly(key) && !r.together(key) {
 		out = append(out, source{SourceOverride, override, v})
 	}
 	if v, ok := r.pod[base]; ok {
 		out = append(out, source{SourceAnnotation, base, v})
 	}
 	return out
+}
+
+// together tells whether a key is the pod's, because its containers are
+// checkpointed together.
+func (r *resolver) together(key string) bool {
+	return r.policy.Consistency == ConsistencyPod && joint(key)
 }
 
 // use notes where the value of key comes from.
@@ -106,6 +112,20 @@ func (r *resolver) elements(s source) []string {
 		r.problem(s, s.value, "is empty", ignored)
 	}
 	return out
+}
+
+func (r *resolver) consistency() {
+	r.policy.Consistency = ConsistencyContainer
+	r.use(KeyConsistency, SourceDefault, source{})
+	for _, s := range r.sources(KeyConsistency) {
+		value := strings.Trim(s.value, " \t")
+		if !slices.Contains(consistencies, value) {
+			r.problem(s, s.value, "is not one of "+strings.Join(consistencies, ", "), ignored)
+			continue
+		}
+		r.policy.Consistency = Consistency(value)
+		r.use(KeyConsistency, s.kind, s)
+	}
 }
 
 func (r *resolver) interval() {

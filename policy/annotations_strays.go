@@ -25,6 +25,8 @@ func (r *resolver) strays() {
 			r.problem(s, value, "is not a known key"+suggest(name), ignored)
 		case podOnly(name) && prefix != Domain:
 			r.problem(s, value, "cannot be set for one container", ignored)
+		case r.together(name) && prefix != Domain:
+			r.problem(s, value, "cannot be set for one container while "+Domain+"/"+KeyConsistency+" is pod", ignored)
 		}
 	}
 }

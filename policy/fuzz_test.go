@@ -25,6 +25,7 @@ func FuzzResolve(f *testing.F) {
 	f.Add(strings.Repeat("rekindle.dev/x\n", 3)+"app\n.rekindle.dev/interval=9h", uint8(3), strings.Repeat("9", 70)+"h", "a b", "app\"", int64(-1), int64(7), int64(1<<62), 4, 2)
 	f.Add("rekindle.dev/on=idle\nrekindle.dev/idle-after=1s\nrekindle.dev/wake-at=TZ=0\nrekindle.dev/idle-action=suspend", uint8(15), "0,1 0 29 2 *", "shop", "app", int64(1e9), int64(60e9), int64(9e12), 2, 10)
 	f.Add("rekindle.dev/on=idle\nrekindle.dev/wake-at=@every 1s\nrekindle.dev/idle-traffic=9223372036854775807B", uint8(9), "+3m", "shop", "app", int64(1e9), int64(60e9), int64(9e12), 3, 10)
+	f.Add("rekindle.dev/on=stop\nrekindle.dev/consistency=pod\napp.rekindle.dev/on=ready\napp.rekindle.dev/consistency=container", uint8(5), "pod", "shop", "app", int64(5e9), int64(60e9), int64(9e12), 3, 10)
 	f.Fuzz(func(t *testing.T, text string, which uint8, value, namespace, container string, low, middle, high int64, keep, most int) {
 		cfg := bounded(low, middle, high, keep, most)
 		pod := map[string]string{}
@@ -126,6 +127,9 @@ func within(t *testing.T, p policy.Policy, cfg conf.Config) {
 	}
 	if p.Ready.After > cfg.Bounds.ReadyMax.Duration || p.Ready.Port < 0 || p.Ready.Port > 65535 || len(p.Ready.Text) > 128 {
 		t.Fatalf("Ready=%+v is out of bounds", p.Ready)
+	}
+	if p.Consistency != policy.ConsistencyContainer && p.Consistency != policy.ConsistencyPod {
+		t.Fatalf("Consistency=%q is not known", p.Consistency)
 	}
 	if !slices.Contains(conf.RestoreModes, string(p.Restore)) {
 		t.Fatalf("Restore=%q is not known", p.Restore)

@@ -13,13 +13,14 @@ const Domain = "rekindle.dev"
 
 // The annotation keys, without their domain.
 const (
-	KeyOn         = "on"
-	KeyInterval   = "interval"
-	KeyKeep       = "keep"
-	KeyRestore    = "restore"
-	KeyReady      = "ready"
-	KeyContainers = "containers"
-	KeyRequest    = "request"
+	KeyOn          = "on"
+	KeyInterval    = "interval"
+	KeyKeep        = "keep"
+	KeyRestore     = "restore"
+	KeyReady       = "ready"
+	KeyConsistency = "consistency"
+	KeyContainers  = "containers"
+	KeyRequest     = "request"
 
 	KeyIdleAfter   = "idle-after"
 	KeyIdleAction  = "idle-action"
@@ -52,6 +53,9 @@ type Key struct {
 	Example string
 	// PodOnly is set when it cannot be set for one container.
 	PodOnly bool
+	// Joint is set when it cannot be set for one container of a pod whose
+	// containers are checkpointed together.
+	Joint bool
 	// Live is set when the value is looked at while the pod runs; it is no part
 	// of a policy then.
 	Live bool
@@ -63,6 +67,7 @@ var keys = []Key{
 	{
 		Name: KeyOn, Type: "list of triggers", Default: "the pod is left alone",
 		Bounds: "of " + join(knownTriggers), Example: "interval, stop",
+		Joint: true,
 		Meaning: "Opts in, and lists the triggers. `interval`: periodically. `pressure`: when its memory comes close to its limit, " +
 			"once in an interval at most. `stop`: when the container is told to stop (deletion, drain), " +
 			"before its signal arrives. `request`: by `rekindle checkpoint` or the annotation `rekindle.dev/request`; it is always in. " +
@@ -72,16 +77,19 @@ var keys = []Key{
 	{
 		Name: KeyInterval, Type: "duration", Default: "defaults.interval", Min: "bounds.interval_min", Max: "bounds.interval_max",
 		Example: "1m30s",
+		Joint:   true,
 		Meaning: "Time between two checkpoints by the `interval` trigger. A tenth more or less, so that containers that started together are not frozen together.",
 	},
 	{
 		Name: KeyKeep, Type: "number", Default: "defaults.keep", Min: "1", Max: "bounds.keep_max",
 		Example: "5",
+		Joint:   true,
 		Meaning: "How many checkpoints of a container are kept. The newest replaces the oldest, after it is safe on disk.",
 	},
 	{
 		Name: KeyRestore, Type: "text", Default: "defaults.restore",
 		Bounds: "one of " + strings.Join(conf.RestoreModes, ", "), Example: "successor",
+		Joint: true,
 		Meaning: "When a container starts from a checkpoint. `fault`: when it ended badly and is created again in the same pod. " +
 			"`successor`: in a pod that takes the place of another. `auto`: both. `never`: checkpoints are made, every start is cold. " +
 			"`clone`: as `auto`, and where that leaves a cold start, from what a pod of the same template was when it became ready.",
@@ -93,6 +101,12 @@ var keys = []Key{
 		Meaning: "When the container is ready, for the trigger of that name. `after`: that long after its creation. `log`: when it has logged a line with that text. " +
 			"`port`: when something listens on that TCP port in its pod. `file`: when it has made `" + strings.Join(ReadyFiles, "` or `") + "`. " +
 			"With a value that cannot be understood, never.",
+	},
+	{
+		Name: KeyConsistency, Type: "text", Default: "container", Bounds: "one of " + strings.Join(consistencies, ", "), Example: "pod", PodOnly: true,
+		Meaning: "What a checkpoint is of one moment for. `container`: each container by itself. `pod`: whenever a trigger fires, all managed " +
+			"containers that run are frozen, dumped and let go on together, and they are restored together, or none of them. " +
+			"`on`, `interval`, `keep` and `restore` are the pod's then, and cannot be set for one container.",
 	},
 	{
 		Name: KeyContainers, Type: "list of containers", Default: "all",
@@ -155,6 +169,12 @@ func Keys() []Key { return append([]Key(nil), keys...) }
 // podOnly tells whether a key can be set for the whole pod only.
 func podOnly(name string) bool {
 	return slices.ContainsFunc(keys, func(k Key) bool { return k.Name == name && k.PodOnly })
+}
+
+// joint tells whether a key cannot be set for one container of several that are
+// checkpointed together.
+func joint(name string) bool {
+	return slices.ContainsFunc(keys, func(k Key) bool { return k.Name == name && k.Joint })
 }
 
 // keyNames are the names of the known keys, in order.

@@ -41,6 +41,21 @@ const (
 	RestoreClone RestoreMode = "clone"
 )
 
+// Consistency says which containers of a pod a checkpoint is of one moment for.
+type Consistency string
+
+// The consistencies.
+const (
+	ConsistencyContainer Consistency = "container" // each container by itself
+	ConsistencyPod       Consistency = "pod"       // all managed containers of the pod together
+)
+
+// GatherTime is how long the stop of the first of several containers that are
+// checkpointed together waits for that of the last.
+const GatherTime = 2 * time.Second
+
+var consistencies = []string{string(ConsistencyContainer), string(ConsistencyPod)}
+
 // Policy is what annotations and config together say about one container. It is
 // always usable: what has bounds in the config is within them even when Managed is
 // false.
@@ -65,6 +80,9 @@ type Policy struct {
 	// container sleeps and is woken.
 	Idle  Idleness
 	Sleep Sleep
+	// Consistency is [ConsistencyPod] when the managed containers of the pod are
+	// checkpointed and restored together.
+	Consistency Consistency
 	// Containers lists the containers of the pod that the annotation names;
 	// nil means all.
 	Containers []string
@@ -141,6 +159,8 @@ func (p Policy) Value(key string) string {
 		return string(p.Restore)
 	case KeyReady:
 		return p.Ready.String()
+	case KeyConsistency:
+		return string(p.Consistency)
 	case KeyContainers:
 		if p.Containers == nil {
 			return "all"
@@ -189,6 +209,7 @@ func (p Policy) Has(t Trigger) bool { return p.Managed && slices.Contains(p.On, 
 func Resolve(pod map[string]string, namespace, container string, cfg conf.Config) Policy {
 	r := &resolver{pod: pod, container: container, cfg: cfg}
 	r.policy.Origins = map[string]Origin{}
+	r.consistency() // first, for it says where the others may be set
 	on, whyOff := r.on()
 	r.interval()
 	r.keep()

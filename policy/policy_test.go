@@ -133,15 +133,16 @@ func TestExplain(t *testing.T) {
 	}
 	p := policy.Resolve(pod, "shop", "app", conf.Default())
 	want := map[string][2]string{
-		"on":         {"interval, request", `rekindle.dev/on="interval"`},
-		"interval":   {"10s", `app.rekindle.dev/interval="10s"`},
-		"keep":       {"10", `bound of the config file, for rekindle.dev/keep="99"`},
-		"restore":    {"auto", "default of the config file"},
-		"ready":      {"after=30s", "default"},
-		"idle-cpu":   {"20m", "default of the config file"},
-		"probes":     {"answer", "default"},
-		"wake-at":    {"never", "default"},
-		"containers": {"app, db", `rekindle.dev/containers="app, db"`},
+		"on":          {"interval, request", `rekindle.dev/on="interval"`},
+		"interval":    {"10s", `app.rekindle.dev/interval="10s"`},
+		"keep":        {"10", `bound of the config file, for rekindle.dev/keep="99"`},
+		"restore":     {"auto", "default of the config file"},
+		"ready":       {"after=30s", "default"},
+		"idle-cpu":    {"20m", "default of the config file"},
+		"probes":      {"answer", "default"},
+		"wake-at":     {"never", "default"},
+		"consistency": {"container", "default"},
+		"containers":  {"app, db", `rekindle.dev/containers="app, db"`},
 	}
 	for key, w := range want {
 		if got := [2]string{p.Value(key), p.Origins[key].String()}; got != w {
@@ -202,12 +203,66 @@ func TestResolveOverrides(t *testing.T) {
 	}
 }
 
+func TestResolveConsistency(t *testing.T) {
+	tests := map[string]struct {
+		pod    map[string]string
+		want   policy.Consistency
+		reason string // of the one problem; empty means none
+	}{
+		"Default":   {nil, policy.ConsistencyContainer, ""},
+		"Container": {map[string]string{dev + "consistency": "container"}, policy.ConsistencyContainer, ""},
+		"Pod":       {map[string]string{dev + "consistency": " pod "}, policy.ConsistencyPod, ""},
+		"Unknown":   {map[string]string{dev + "consistency": "Pod"}, policy.ConsistencyContainer, "is not one of container, pod"},
+		"Override":  {map[string]string{"app.rekindle.dev/consistency": "pod"}, policy.ConsistencyContainer, "cannot be set for one container"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := policy.Resolve(with(tc.pod, "on", "interval"), "shop", "app", conf.Default())
+			if p.Consistency != tc.want || p.Value("consistency") != string(tc.want) {
+				t.Errorf("consistency %q shown as %q, want %q", p.Consistency, p.Value("consistency"), tc.want)
+			}
+			if len(p.Problems) > 1 || (len(p.Problems) == 1) != (tc.reason != "") {
+				t.Fatalf("Problems=%v, want %q", p.Problems, tc.reason)
+			}
+			if tc.reason != "" && !strings.Contains(p.Problems[0].Reason, tc.reason) {
+				t.Errorf("Problems=%v, want %q", p.Problems, tc.reason)
+			}
+		})
+	}
+}
+
+// What containers that are checkpointed together do is the pod's to say; when
+// one is ready is its own matter.
+func TestResolveTogether(t *testing.T) {
+	pod := map[string]string{
+		dev + "on": "interval", dev + "interval": "30s", dev + "consistency": "pod",
+		"app.rekindle.dev/on": "stop", "app.rekindle.dev/interval": "10s", "app.rekindle.dev/keep": "9",
+		"app.rekindle.dev/restore": "never", "app.rekindle.dev/ready": "file",
+	}
+	p := policy.Resolve(pod, "shop", "app", conf.Default())
+	if p.Has(policy.Stop) || p.Interval != 30*time.Second || p.Keep != 3 || p.Restore != policy.RestoreAuto || p.Ready.Kind != policy.File {
+		t.Errorf("Policy=%+v, want the pod's, with the container's own condition", p)
+	}
+	if len(p.Problems) != 4 {
+		t.Fatalf("Problems=%v, want 4", p.Problems)
+	}
+	for _, problem := range p.Problems {
+		if !strings.Contains(problem.Reason, "while rekindle.dev/consistency is pod") {
+			t.Errorf("Problem=%v", problem)
+		}
+	}
+	off := policy.Resolve(map[string]string{"app.rekindle.dev/on": "stop", dev + "consistency": "pod"}, "shop", "app", conf.Default())
+	if off.Managed || len(off.Problems) != 1 {
+		t.Errorf("Policy=%+v, want not managed, with the problem", off)
+	}
+}
+
 func TestResolveStrays(t *testing.T) {
 	tests := map[string]struct{ key, reason string }{
 		"Typo":               {dev + "intervall", "did you mean interval?"},
 		"OtherCase":          {dev + "Keep", "did you mean keep?"},
 		"Homoglyph":          {dev + "оn", "did you mean on?"},
-		"Unknown":            {dev + "path", "known are connections, containers, idle-action, idle-after,"},
+		"Unknown":            {dev + "path", "known are connections, consistency, containers, idle-action, idle-after,"},
 		"Empty":              {dev, "not a known key"},
 		"Slash":              {dev + "on/x", "not a known key"},
 		"OverrideTypo":       {"app.rekindle.dev/kep", "did you mean keep?"},

@@ -34,6 +34,14 @@ type container struct {
 	// upper is the writable layer's directory; empty when the snapshotter has none.
 	upper string
 
+	// together is the ticket of a container that was restored as one of a set and
+	// has not started; nil for any other.
+	together *api.Ticket
+	// set is the set that it was restored from, standing is set while it waits for
+	// the others; the service's lock guards both.
+	set      string
+	standing bool
+
 	// gate keeps exec, kill and the like (readers) and a dump (the writer) apart.
 	gate sync.RWMutex
 	// oom is set when the kernel killed a process of the container for memory.

@@ -75,12 +75,14 @@ func (s *Service) create(ctx context.Context, c *container, r *taskAPI.CreateTas
 	var ticket api.Ticket
 	err := c.ticket(ctx, &ticket)
 	if errors.Is(err, fs.ErrNotExist) {
+		s.disband() // who waits, waits in vain
 		return s.TTRPCTaskService.Create(ctx, r)
 	}
 	logger := log.G(ctx).WithField("container", c.id).WithField("checkpoint", ticket.Checkpoint)
 	began := time.Now()
 	var resp *taskAPI.CreateTaskResponse
 	if err == nil {
+		s.patience.Stop() // the next one is under way
 		resp, err = s.restore(ctx, c, r, &ticket)
 	}
 	outcome := &api.Outcome{Checkpoint: ticket.Checkpoint, Restored: err == nil, Took: time.Since(began)}
@@ -93,8 +95,12 @@ func (s *Service) create(ctx context.Context, c *container, r *taskAPI.CreateTas
 		logger.WithError(werr).Warn("note the outcome of the restore")
 	}
 	if err == nil {
+		if ticket.Members > 1 {
+			c.together = &ticket
+		}
 		return resp, nil
 	}
+	s.disband()
 	return s.TTRPCTaskService.Create(ctx, r)
 }
 

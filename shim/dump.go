@@ -29,37 +29,87 @@ const freezeTimeout = 2 * time.Second
 // errAsleep is returned for a container without processes, since it sleeps.
 var errAsleep = fmt.Errorf("the container sleeps: %w", errdefs.ErrFailedPrecondition)
 
+// subject is one container that is being dumped.
+type subject struct {
+	*container
+	request *api.DumpRequest
+	pid     int
+	freezer criu.Freezer
+	// frozen is when the freeze began; zero before.
+	frozen time.Time
+	// left is set when whoever waits for the dump thaws the container and opens its
+	// gate.
+	left bool
+	took time.Duration
+	// cpu is the CPU time at the end of the pause; 0 when it could not be read.
+	cpu time.Duration
+}
+
 // Dump writes the container's memory, changed files and /dev/shm below r.Dir,
 // all of one moment: the container is frozen once, and thawed whatever happens.
 func (s *Service) Dump(ctx context.Context, r *api.DumpRequest) (*api.DumpResponse, error) {
-	c := s.managed(r.ContainerId)
-	if c == nil {
-		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound, "container %.64q is not managed", r.ContainerId)
-	}
-	if r.Hold && !c.dumpAwaited() {
-		return nil, errgrpc.ToGRPC(errNobodyWaits)
-	}
-	ctx, release := c.busy(ctx)
-	defer release()
-	pid, err := s.runningPid(ctx, c)
+	resp, err := s.DumpSet(ctx, &api.DumpSetRequest{
+		Members: []*api.DumpRequest{r}, TimeoutNs: r.TimeoutNs, ExecWaitNs: r.ExecWaitNs,
+	})
 	if err != nil {
+		return nil, err
+	}
+	return resp.Members[0], nil
+}
+
+// DumpSet does the same to several containers, all of one moment.
+func (s *Service) DumpSet(ctx context.Context, r *api.DumpSetRequest) (*api.DumpSetResponse, error) {
+	var set []*subject
+	for _, m := range r.Members {
+		c := s.managed(m.ContainerId)
+		if c == nil {
+			return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound, "container %.64q is not managed", m.ContainerId)
+		}
+		if m.Hold && !c.dumpAwaited() {
+			return nil, errgrpc.ToGRPC(errNobodyWaits)
+		}
+		if s.stands(c) {
+			s.disband()
+		}
+		var release func()
+		ctx, release = c.busy(ctx)
+		defer release()
+		set = append(set, &subject{container: c, request: m})
+	}
+	if err := s.dumpSet(ctx, set, time.Duration(r.TimeoutNs), time.Duration(r.ExecWaitNs)); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	freezer, err := criu.FreezerOf(pid)
-	if err != nil {
-		return nil, errgrpc.ToGRPC(err)
-	}
-	if err := c.shut(ctx, freezer, pid, time.Duration(r.ExecWaitNs)); err != nil {
-		return nil, errgrpc.ToGRPC(err)
-	}
-	resp, held, err := s.dump(ctx, c, pid, freezer, r)
-	if !held {
-		c.gate.Unlock()
-	}
-	if err != nil {
-		return nil, errgrpc.ToGRPC(err)
+	resp := &api.DumpSetResponse{}
+	for _, c := range set {
+		resp.Members = append(resp.Members, &api.DumpResponse{
+			PauseNs: int64(time.Since(c.frozen)), DumpNs: int64(c.took), CpuNs: int64(c.cpu),
+		})
 	}
 	return resp, nil
+}
+
+// dumpSet closes the gates of containers that run, and dumps them.
+func (s *Service) dumpSet(ctx context.Context, set []*subject, timeout, wait time.Duration) error {
+	for _, c := range set {
+		var err error
+		if c.pid, err = s.runningPid(ctx, c.container); err != nil {
+			return err
+		}
+		if c.freezer, err = criu.FreezerOf(c.pid); err != nil {
+			return err
+		}
+	}
+	if err := shut(ctx, set, wait); err != nil {
+		return err
+	}
+	defer func() {
+		for _, c := range set {
+			if !c.left {
+				c.gate.Unlock()
+			}
+		}
+	}()
+	return s.dump(ctx, set, timeout)
 }
 
 // runningPid returns the container's init; an error when it does not run, or sleeps.
@@ -77,56 +127,82 @@ func (s *Service) runningPid(ctx context.Context, c *container) (int, error) {
 	return int(state.Pid), nil
 }
 
-// dump returns with the container thawed, or held: frozen, and the gate closed,
+// dump returns with the containers thawed, or left frozen, and their gates closed,
 // for whoever waits for that.
-func (s *Service) dump(ctx context.Context, c *container, pid int, freezer criu.Freezer, r *api.DumpRequest) (_ *api.DumpResponse, held bool, err error) {
-	if err := copySpec(c.bundle, r.Dir); err != nil {
-		return nil, false, err
-	}
-	freezeCtx, cancel := context.WithTimeout(ctx, freezeTimeout)
-	defer cancel()
-	began := time.Now()
-	if err := freezer.Freeze(freezeCtx); err != nil {
-		return nil, false, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
-	}
-	defer func() {
-		if held {
-			return
+func (s *Service) dump(ctx context.Context, set []*subject, timeout time.Duration) (err error) {
+	for _, c := range set {
+		if err := copySpec(c.bundle, c.request.Dir); err != nil {
+			return err
 		}
-		if terr := thaw(ctx, freezer, c.id); terr != nil {
-			err = errors.Join(err, terr)
-		}
-	}()
+	}
+	defer func() { err = errors.Join(err, thawAll(ctx, set)) }()
+	if err := freezeAll(ctx, set); err != nil {
+		return err
+	}
 	if err := fail.DumpFrozen.Hit(); err != nil {
-		return nil, false, err
+		return err
 	}
-	took, err := s.capture(ctx, c, r)
-	if err == nil {
-		err = fail.DumpCaptured.Hit()
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	// CRIU has code of its own run in the container's processes, and is done now:
-	// what is read here is what they had used when they go on. Without the
-	// reading (0) nobody can tell later that they stood still.
-	used, _ := criu.CPUTime(pid)
-	if r.Hold {
-		if !c.hold(freezer) {
-			return nil, false, errNobodyWaits
+	dumpCtx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for _, c := range set {
+		if c.took, err = s.capture(dumpCtx, c.container, c.request); err != nil {
+			return ofSet(set, c, err)
 		}
-		held = true
-	} else if err := thaw(ctx, freezer, c.id); err != nil {
-		return nil, false, err
 	}
-	return &api.DumpResponse{PauseNs: int64(time.Since(began)), DumpNs: int64(took), CpuNs: int64(used)}, held, nil
+	if err := fail.DumpCaptured.Hit(); err != nil {
+		return err
+	}
+	for _, c := range set {
+		// CRIU has code of its own run in the container's processes, and is done now:
+		// what is read here is what they had used when they go on. Without the
+		// reading (0) nobody can tell later that they stood still.
+		c.cpu, _ = criu.CPUTime(c.pid)
+		if c.request.Hold {
+			if !c.hold(c.freezer) {
+				return errNobodyWaits
+			}
+			c.left = true
+		}
+	}
+	return nil
+}
+
+// freezeAll stops all containers. Between the first and the last no message that
+// one has sent is lost to another: whoever stands still already receives none.
+func freezeAll(ctx context.Context, set []*subject) error {
+	ctx, cancel := context.WithTimeout(ctx, freezeTimeout)
+	defer cancel()
+	for _, c := range set {
+		c.frozen = time.Now()
+		if err := c.freezer.Freeze(ctx); err != nil {
+			return ofSet(set, c, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err))
+		}
+	}
+	return nil
+}
+
+// thawAll lets every container go on that was frozen and is not left so.
+func thawAll(ctx context.Context, set []*subject) error {
+	var err error
+	for _, c := range set {
+		if !c.frozen.IsZero() && !c.left {
+			err = errors.Join(err, thaw(ctx, c.freezer, c.id))
+		}
+	}
+	return err
+}
+
+// ofSet says of which container of several an error is.
+func ofSet(set []*subject, c *subject, err error) error {
+	if len(set) == 1 {
+		return err
+	}
+	return fmt.Errorf("container %s of the set: %w", c.spec.name(), err)
 }
 
 // capture copies the files while CRIU writes the memory; both belong to the
 // same freeze. It returns how long CRIU took.
 func (s *Service) capture(ctx context.Context, c *container, r *api.DumpRequest) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(r.TimeoutNs))
-	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	var took time.Duration
 	group.Go(func() error {

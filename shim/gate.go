@@ -31,25 +31,17 @@ var noStop = []uint32{
 	uint32(unix.SIGCONT), uint32(unix.SIGSTOP), uint32(unix.SIGTSTP),
 }
 
-// shut closes the gate for a dump, when no exec session is open: a session's
-// process is no child of the container's init, and CRIU cannot dump such a one.
-// While it waits, for at most wait, the gate stays open, so that neither probes
-// nor signals wait with it. A writer that waits would already keep readers out,
-// so the gate is tried and never waited for.
-func (c *container) shut(ctx context.Context, f criu.Freezer, pid int, wait time.Duration) error {
+// shut closes the gates of all containers for a dump, when no exec session is
+// open in any: a session's process is no child of the container's init, and CRIU
+// cannot dump such a one. While it waits, for at most wait, the gates stay open,
+// so that neither probes nor signals wait with it. A writer that waits would
+// already keep readers out, so the gates are tried and never waited for.
+func shut(ctx context.Context, set []*subject, wait time.Duration) error {
 	deadline := time.Now().Add(wait)
-	obstacle := errors.New("another call to the container does not end")
 	for {
-		if c.gate.TryLock() {
-			strangers, err := criu.Strangers(f, pid)
-			if err == nil && len(strangers) == 0 {
-				return nil
-			}
-			c.gate.Unlock()
-			if err != nil {
-				return err
-			}
-			obstacle = fmt.Errorf("an exec session is open (process %d)", strangers[0])
+		obstacle := tryShut(set)
+		if obstacle == nil || errors.Is(obstacle, errNoLook) {
+			return obstacle
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w and did not end within %s: %w", obstacle, wait, errdefs.ErrUnavailable)
@@ -60,6 +52,39 @@ func (c *container) shut(ctx context.Context, f criu.Freezer, pid int, wait time
 		case <-time.After(gatePoll):
 		}
 	}
+}
+
+// errNoLook ends the wait for a container whose processes cannot be listed.
+var errNoLook = errors.New("look for exec sessions")
+
+// tryShut closes all gates, or none and says what is in the way.
+func tryShut(set []*subject) (obstacle error) {
+	for i, c := range set {
+		if obstacle = c.tryShut(); obstacle != nil {
+			for _, closed := range set[:i] {
+				closed.gate.Unlock()
+			}
+			return ofSet(set, c, obstacle)
+		}
+	}
+	return nil
+}
+
+func (c *subject) tryShut() error {
+	if !c.gate.TryLock() {
+		return errors.New("another call to the container does not end")
+	}
+	strangers, err := criu.Strangers(c.freezer, c.pid)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: %w", errNoLook, err)
+	case len(strangers) > 0:
+		err = fmt.Errorf("an exec session is open (process %d)", strangers[0])
+	default:
+		return nil
+	}
+	c.gate.Unlock()
+	return err
 }
 
 // passForKill ends a dump or a resume that is under way and waits for it, but not for ever:
@@ -129,7 +154,11 @@ func (s *Service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.
 		return nil, err
 	}
 	defer leave()
-	return s.TTRPCTaskService.Start(ctx, r)
+	resp, err := s.TTRPCTaskService.Start(ctx, r)
+	if c := s.managed(r.ID); c != nil && r.ExecID == "" {
+		s.started(c, err)
+	}
+	return resp, err
 }
 
 // Kill delivers a signal. A signal to the whole container waits for a dump to
@@ -147,6 +176,9 @@ func (s *Service) Kill(ctx context.Context, r *taskAPI.KillRequest) (*ptypes.Emp
 		if err := c.dir.Write(&api.Stop{Signal: r.Signal, At: time.Now()}); err != nil {
 			log.G(ctx).WithError(err).WithField("container", c.id).Warn("note the request to stop")
 		}
+	}
+	if s.stands(c) {
+		s.disband()
 	}
 	if r.Signal == uint32(unix.SIGKILL) {
 		defer c.passForKill()()

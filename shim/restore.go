@@ -88,6 +88,7 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 		Timeout:    t.Timeout,
 		// The pod's quality of service may be another than at the dump.
 		OOMScoreAdj: c.spec.Process.OOMScoreAdj,
+		Stand:       t.Members > 1,
 	}
 	if err := c.dir.Write(order); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package shim
 import (
 	"context"
 	"sync"
+	"time"
 
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
@@ -26,6 +27,8 @@ type Service struct {
 	containers map[string]*container
 	// live counts all containers of the pod that were created and not deleted.
 	live map[string]bool
+	// patience ends the wait of restored containers for others of their set.
+	patience *time.Timer
 }
 
 // NewService wraps a new task service of containerd, for the pod with that
@@ -38,6 +41,7 @@ func NewService(ctx context.Context, publisher shim.Publisher, sd shutdown.Servi
 		containers: map[string]*container{},
 		live:       map[string]bool{},
 	}
+	s.patience = time.AfterFunc(musterTime, s.disband)
 	inner, err := task.NewTaskService(ctx, &witness{Publisher: publisher, service: s}, sd)
 	if err != nil {
 		return nil, err

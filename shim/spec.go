@@ -42,6 +42,9 @@ func (s *bundleSpec) managed() bool {
 	return s.Annotations[api.AnnotationManaged] != ""
 }
 
+// name returns the container's name in its pod, for people.
+func (s *bundleSpec) name() string { return s.Annotations["io.kubernetes.cri.container-name"] }
+
 // uts returns the path of the UTS namespace that the container shares with its
 // pod; empty when it has one of its own.
 func (s *bundleSpec) uts() string {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -29,6 +30,9 @@ func (m Manifest) check() error {
 	if !validID(m.KeyID) || !validMAC(m.MAC) {
 		return errors.New("keyId or mac is not of the form of one")
 	}
+	if err := m.checkSet(); err != nil {
+		return err
+	}
 	if m.Pause < 0 || m.Dump < 0 {
 		return errors.New("a duration is negative")
 	}
@@ -46,6 +50,31 @@ func (m Manifest) checkTexts() error {
 		if len(text) > maxText {
 			return fmt.Errorf("a text is longer than %d bytes", maxText)
 		}
+	}
+	return nil
+}
+
+// checkSet makes sure that a set names its containers and checkpoints once each,
+// and this one among them.
+func (m Manifest) checkSet() error {
+	if len(m.Set) == 0 {
+		return nil
+	}
+	if len(m.Set) > MaxSet {
+		return fmt.Errorf("the set has more than %d members", MaxSet)
+	}
+	ids := map[string]bool{}
+	for i, member := range m.Set {
+		switch {
+		case !validName(member.Container) || !validID(member.ID):
+			return errors.New("a member of the set has no sound name or id")
+		case i > 0 && m.Set[i-1].Container >= member.Container || ids[member.ID]:
+			return errors.New("a member of the set is repeated or out of order")
+		}
+		ids[member.ID] = true
+	}
+	if !slices.Contains(m.Set, Member{m.Container, m.ID}) {
+		return errors.New("the set does not have this checkpoint")
 	}
 	return nil
 }

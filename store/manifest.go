@@ -52,6 +52,10 @@ type Manifest struct {
 	// RestoredFrom is the checkpoint the container was restored from, if any.
 	RestoredFrom string `json:"restoredFrom"`
 
+	// Set lists what was dumped in one pause, with this container, sorted by
+	// container; nil when the container was dumped by itself.
+	Set []Member `json:"set,omitempty"`
+
 	// Pause is how long the container stood still, Dump how long CRIU took.
 	Pause time.Duration `json:"pauseNs"`
 	Dump  time.Duration `json:"dumpNs"`
@@ -70,6 +74,16 @@ type Manifest struct {
 	// Commit. It says that this node has written the manifest.
 	MAC string `json:"mac"`
 }
+
+// Member is one checkpoint of a set: checkpoints of containers of one pod, of the
+// same moment. Each member lists all.
+type Member struct {
+	Container string `json:"container"`
+	ID        string `json:"id"`
+}
+
+// MaxSet is how many checkpoints a set has at most.
+const MaxSet = 64
 
 // FileType is the kind of a file in a checkpoint.
 type FileType string

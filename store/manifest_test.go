@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,7 +66,7 @@ func TestDocument(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		full, err := json.Marshal(store.Manifest{Files: []store.File{{Link: "x", Xattrs: "x", SHA256: "x"}}})
+		full, err := json.Marshal(store.Manifest{Set: []store.Member{{}}, Files: []store.File{{Link: "x", Xattrs: "x", SHA256: "x"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,6 +177,35 @@ func TestParseManifestChecks(t *testing.T) {
 		"Pause":        func(m *store.Manifest) { m.Pause = -1 },
 		"LongReason":   func(m *store.Manifest) { m.Reason = strings.Repeat("x", 5000) },
 	}
+	set := func(members ...store.Member) func(*store.Manifest) {
+		return func(m *store.Manifest) { m.Set = members }
+	}
+	own := store.Member{Container: base.Container, ID: base.ID}
+	sibling := store.Member{Container: "zoo", ID: "01KKNTQ2CNDSB0KFK8NV23KZV8"}
+	spoil["SetOfOthers"] = set(sibling)
+	spoil["SetOutOfOrder"] = set(sibling, own)
+	spoil["SetRepeats"] = set(own, own)
+	spoil["SetRepeatsID"] = set(own, store.Member{Container: "zoo", ID: own.ID})
+	spoil["SetBadID"] = set(own, store.Member{Container: "zoo", ID: "../x"})
+	spoil["SetBadName"] = set(own, store.Member{Container: "zoo/..", ID: sibling.ID})
+	spoil["SetTooLarge"] = func(m *store.Manifest) {
+		m.Set = []store.Member{own}
+		for i := range store.MaxSet {
+			m.Set = append(m.Set, store.Member{Container: fmt.Sprintf("zoo%03d", i), ID: fmt.Sprintf("01KKNTQ2CNDSB0KFK8NV23K%03d", i)})
+		}
+	}
+	t.Run("SoundSet", func(t *testing.T) {
+		m := base
+		m.Set = []store.Member{own, sibling}
+		data, err := store.Seal(m, exampleKeyID, exampleKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := store.ParseManifest(data)
+		if err != nil || !slices.Equal(got.Set, m.Set) {
+			t.Fatalf("Set=%v, %v, want %v", got.Set, err, m.Set)
+		}
+	})
 	for name, list := range files {
 		spoil[name] = func(m *store.Manifest) { m.Files, m.Bytes = list, 0 }
 	}

@@ -38,6 +38,7 @@ func main() {
 		if err != nil {
 			fail(call, err)
 		}
+	case ordered && call.Command == "start" && order.Stand:
 	case ordered && call.Command == "start":
 		err := failpoint.ExecutorStart.Hit()
 		if err == nil && !order.AtOnce {

@@ -24,7 +24,8 @@ func (a *app) checkpoint() *cobra.Command {
 		Short: "Make a checkpoint now and return when it is durable",
 		Long: `Make a checkpoint of one container, or of all managed containers of a pod one
 after the other. The containers run on. The pod must be annotated with
-rekindle.dev/on and run on this node.`,
+rekindle.dev/on and run on this node. Where it has rekindle.dev/consistency: pod,
+all its containers are checkpointed together, also when one is named.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(checkpointTime, func(ctx context.Context, _ *cobra.Command, args []string) error {
 			t, err := parseTarget(args[0], true)

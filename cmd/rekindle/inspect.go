@@ -77,6 +77,9 @@ func (a *app) writeInspection(resp *api.InspectResponse) error {
 	t.row("Image", m.ImageName)
 	t.row("Digest", m.ImageDigest)
 	t.row("Trigger", m.Trigger+": "+m.Reason)
+	for _, member := range m.Set {
+		t.row("Set", member.Container+" "+member.ID)
+	}
 	t.row("Created", fmt.Sprintf("%s (%s ago)", m.Created.UTC().Format(time.RFC3339), age(m.Created)))
 	t.row("Pause", fmt.Sprintf("%s, of which CRIU took %s", pause(int64(m.Pause)), pause(int64(m.Dump))))
 	t.row("Size", fmt.Sprintf("%s in %d files and directories", size(m.Bytes), len(m.Files)))

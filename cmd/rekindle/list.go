@@ -19,7 +19,9 @@ func (a *app) list() *cobra.Command {
   claimed    belongs to a pod that was restored from it
   suspect    was restored too often without the container settling
   completed  its container has ended by itself, with exit code 0
-  unknown    what is noted about it cannot be read`,
+  unknown    what is noted about it cannot be read
+SET is the same for checkpoints of the containers of one pod that were made in
+one pause (rekindle.dev/consistency: pod), and are restored together.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "only those of this namespace")

@@ -31,6 +31,9 @@ type checkpoint struct {
 	PauseNs   int64     `json:"pauseNs"`
 	DumpNs    int64     `json:"dumpNs"`
 	State     string    `json:"state"`
+	// Set is the same for all that were made in one pause, and must be restored
+	// together.
+	Set string `json:"set,omitempty"`
 }
 
 func fromAPI(list []*api.Checkpoint) []checkpoint {
@@ -38,7 +41,7 @@ func fromAPI(list []*api.Checkpoint) []checkpoint {
 	for _, c := range list {
 		out = append(out, checkpoint{
 			ID: c.Id, Namespace: c.Namespace, Workload: c.Workload, Container: c.Container, Pod: c.Pod,
-			Trigger: c.Trigger, Created: moment(c.CreatedNs), Bytes: c.Bytes, PauseNs: c.PauseNs, DumpNs: c.DumpNs, State: c.State,
+			Trigger: c.Trigger, Created: moment(c.CreatedNs), Bytes: c.Bytes, PauseNs: c.PauseNs, DumpNs: c.DumpNs, State: c.State, Set: c.Set,
 		})
 	}
 	return out
@@ -101,9 +104,9 @@ func (a *app) writeCheckpoints(list []checkpoint) error {
 	if a.output == outputJSON {
 		return a.writeJSON(map[string]any{"checkpoints": list})
 	}
-	t := newTable(a.stdout, "ID", "NAMESPACE", "POD", "CONTAINER", "TRIGGER", "AGE", "SIZE", "PAUSE", "STATE")
+	t := newTable(a.stdout, "ID", "NAMESPACE", "POD", "CONTAINER", "TRIGGER", "AGE", "SIZE", "PAUSE", "STATE", "SET")
 	for _, c := range list {
-		t.row(c.ID, c.Namespace, c.Pod, c.Container, c.Trigger, age(c.Created), size(c.Bytes), pause(c.PauseNs), c.State)
+		t.row(c.ID, c.Namespace, c.Pod, c.Container, c.Trigger, age(c.Created), size(c.Bytes), pause(c.PauseNs), c.State, c.Set)
 	}
 	return t.flush()
 }

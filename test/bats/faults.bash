@@ -195,10 +195,11 @@ freezer_of() {
     fi' freezer "$1"
 }
 
-# thawed POD: its control group is not frozen, and no process of it is traced.
+# thawed POD [CONTAINER]: its control group is not frozen, and no process of it is
+# traced.
 thawed() {
   local pid
-  pid=$(init_pid "$1")
+  pid=$(init_pid "$@")
   [[ $(freezer_of "$pid") == THAWED ]] || {
     echo "the control group of $1 is $(freezer_of "$pid")"
     return 1
