@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,14 +105,9 @@ func sameSocket(path string, inode uint64) bool {
 // enterIn looks at what can be seen from within the container's namespaces only:
 // its System V objects, and its unix sockets, whose listing is left open.
 func (s *scan) enterIn() {
-	ended := make(chan error, 1)
-	go func() {
-		// The thread enters the container's namespaces for good, and ends with
-		// this goroutine because it stays locked to it.
-		runtime.LockOSThread()
-		ended <- s.within()
-	}()
-	if err := <-ended; err != nil {
+	var err error
+	onThread(func() { err = s.within() })
+	if err != nil {
 		s.found("incomplete", err.Error())
 	}
 }
