@@ -89,7 +89,7 @@ func (s *Service) resume(ctx context.Context, c *container, sl *sleep) error {
 		if first == nil {
 			first = err
 		}
-		if try == resumeTries {
+		if try == resumeTries || errors.Is(err, errImages) {
 			return first
 		}
 		select {
@@ -105,6 +105,9 @@ func (s *Service) resume(ctx context.Context, c *container, sl *sleep) error {
 // left.
 func (s *Service) tryResume(ctx context.Context, c *container, sl *sleep) (err error) {
 	if err := s.bury(ctx, c); err != nil {
+		return err
+	}
+	if err := sl.unharmed(); err != nil {
 		return err
 	}
 	order := &api.Restore{

@@ -19,6 +19,8 @@ type sleep struct {
 	// checkpoint is the id of the one that it sleeps in, images its CRIU directory.
 	checkpoint, images string
 	since              time.Time
+	// sizes are those of the images, by name.
+	sizes map[string]int64
 	// state and stats are what the runtime is told meanwhile.
 	state *taskAPI.StateResponse
 	stats *taskAPI.StatsResponse

@@ -96,3 +96,32 @@ func TestHoldLogs(t *testing.T) {
 		t.Errorf("the log has not ended: %v, %v", poll, err)
 	}
 }
+
+// Images that are not what was dumped are refused before CRIU sees them.
+func TestUnharmed(t *testing.T) {
+	tests := map[string]struct {
+		harm func(dir string) error
+		ok   bool
+	}{
+		"AsTheyWere": {func(string) error { return nil }, true},
+		"CutOff":     {func(dir string) error { return os.Truncate(filepath.Join(dir, "pages-1.img"), 2) }, false},
+		"Missing":    {func(dir string) error { return os.Remove(filepath.Join(dir, "core-1.img")) }, false},
+		"OneMore":    {func(dir string) error { return os.WriteFile(filepath.Join(dir, "core-2.img"), nil, 0o600) }, false},
+		"Gone":       {os.RemoveAll, false},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, name := range []string{"pages-1.img", "core-1.img"} {
+				must(t, os.WriteFile(filepath.Join(dir, name), []byte("image"), 0o600))
+			}
+			sizes, err := sizesOf(dir)
+			must(t, err)
+			sl := &sleep{images: dir, sizes: sizes}
+			must(t, tc.harm(dir))
+			if err := sl.unharmed(); (err == nil) != tc.ok {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}

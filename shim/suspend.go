@@ -88,6 +88,9 @@ func (s *Service) prepare(ctx context.Context, c *container, sl *sleep) (err err
 	if sl.stats, sl.used, err = s.rest(ctx, c); err != nil {
 		return err
 	}
+	if sl.sizes, err = sizesOf(sl.images); err != nil {
+		return err
+	}
 	if sl.logs, err = holdLogs(sl.state.Stdout, sl.state.Stderr); err != nil {
 		return err
 	}

@@ -347,6 +347,29 @@ SH
   wait_for 30 counted_to $((before + 5)) sleeper
 }
 
+@test "an image cut off, or missing, as it sleeps: refused at once, told, and the pod starts anew" {
+  shell cutoff
+  shell missing
+  wait_for 10 counted_to 50 cutoff
+  suspend cutoff
+  suspend missing
+  truncate -s 4096 "$(dir_of "$(nap cutoff checkpoint)")/criu/pages-1.img"
+  rm "$(dir_of "$(nap missing checkpoint)")"/criu/core-1.img
+
+  run ! timeout 10 rekindle resume default/cutoff
+  run ! timeout 10 rekindle resume default/missing
+
+  local pod
+  for pod in cutoff missing; do
+    wait_for 30 restarted 0 "$pod"
+    explains "$pod" "the images of the sleeping container are damaged"
+    [ "$(ended "$pod")" = "137 Error" ]
+    wait_for 30 counted_to 1 "$pod"
+    less_than 40 "$(kubectl logs "$pod" | head -n 1)"
+  done
+  no_remains
+}
+
 @test "no room on the disk at the suspension: the container stays awake" {
   shell roomy
   wait_for 10 counted_to 5 roomy
