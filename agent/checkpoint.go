@@ -317,7 +317,7 @@ func askShim(ctx context.Context, shim api.ShimService, r *api.DumpSetRequest) (
 func (a *Agent) manifest(t *tracked, o order, dump *api.DumpResponse) store.Manifest {
 	return store.Manifest{
 		Node: a.node.Name, BootID: a.node.BootID, Kernel: a.node.Kernel, Arch: a.node.Arch,
-		CPUDigest: a.node.CPUDigest, CRIU: a.node.CRIU, Runc: a.node.Runc,
+		CPUFeatures: a.node.CPUFeatures, CRIU: a.node.CRIU, Runc: a.node.Runc, Cgroup: a.node.Cgroup,
 		PodName: t.Pod, PodUID: t.PodUID, SandboxID: t.Sandbox, ContainerID: t.ID,
 		ImageName: t.Image, ImageDigest: t.ImageDigest, Fingerprint: t.Fingerprint,
 		Trigger: string(o.trigger), Reason: o.reason, LeaveRunning: !o.hold, RestoredFrom: t.RestoredFrom,

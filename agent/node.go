@@ -1,28 +1,27 @@
 package agent
 
 import (
-	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 
+	"github.com/containerd/cgroups/v3"
+	"github.com/klauspost/cpuid/v2"
 	"golang.org/x/sys/unix"
-
-	"github.com/rekindle-dev/rekindle/store"
 )
 
 // Node is what a checkpoint records of the node it was made on.
 type Node struct {
 	Name, BootID, Kernel, Arch string
-	// CPUDigest is a digest of the processor's feature flags: a restored
-	// process goes on using what its libraries found at their start.
-	CPUDigest string
+	// CPUFeatures names what the processor can do: a restored process goes on
+	// using what its libraries found at their start.
+	CPUFeatures string
 	// CRIU and Runc are versions, as those programs print them.
 	CRIU, Runc string
+	// Cgroup is how the control groups are mounted: legacy, hybrid or unified.
+	Cgroup string
 }
 
 // Inspect reads the facts of this node.
@@ -42,39 +41,28 @@ func Inspect(criuVersion, runcVersion string) (Node, error) {
 		return n, fmt.Errorf("read kernel version: %w", err)
 	}
 	n.Kernel = unix.ByteSliceToString(uts.Release[:])
-	if n.CPUDigest, err = cpuDigest(); err != nil {
-		return n, err
-	}
+	n.CPUFeatures, n.Cgroup = cpuFeatures(), cgroupMode()
 	return n, nil
 }
 
-// cpuDigest digests the feature flags of the first processor; all processors of
-// a node have the same.
-func cpuDigest() (string, error) {
-	f, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return "", fmt.Errorf("read processor features: %w", err)
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		name, value, _ := strings.Cut(s.Text(), ":")
-		if name = strings.TrimSpace(name); name == "flags" || name == "Features" {
-			flags := strings.Fields(value)
-			slices.Sort(flags)
-			sum := sha256.Sum256([]byte(strings.Join(flags, " ")))
-			return hex.EncodeToString(sum[:16]), nil
-		}
-	}
-	return "", nil
+// cpuFeatures names what programs can find the processor to have. Those are not
+// the flags of /proc/cpuinfo, which change with the kernel.
+func cpuFeatures() string {
+	features := cpuid.CPU.FeatureSet()
+	slices.Sort(features)
+	return strings.Join(features, " ")
 }
 
-// objection says why a checkpoint cannot be restored on this node.
-func (n Node) objection(m store.Manifest) string {
-	switch {
-	case m.Arch != n.Arch:
-		return fmt.Sprintf("it was made on another architecture (%s, this node is %s)", m.Arch, n.Arch)
-	case m.CPUDigest != n.CPUDigest:
-		return "it was made on a processor with other features"
+// cgroupMode names how the control groups are mounted. A container has them in
+// its own mounts, as they were at the dump.
+func cgroupMode() string {
+	switch cgroups.Mode() {
+	case cgroups.Unified:
+		return "unified"
+	case cgroups.Hybrid:
+		return "hybrid"
+	case cgroups.Legacy:
+		return "legacy"
 	}
-	return ""
+	return "none"
 }

@@ -44,12 +44,15 @@ type Source struct {
 // Standard input, output and error of this process become the container's, as
 // with create. ctx bounds the restore.
 //
-// check is called at the same time, and says whether the images are what was
-// dumped; no stopped process runs before it has. After a failure of either
-// nothing of the container is left.
-func Restore(ctx context.Context, runc string, call Call, from Source, check func(context.Context) error) (err error) {
+// No stopped process runs before all checks have passed. After a failure nothing
+// of the container is left.
+func Restore(ctx context.Context, runc string, call Call, from Source, checks Checks) (err error) {
 	if err := os.MkdirAll(from.Work, 0o700); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
+	}
+	log := filepath.Join(from.Work, RestoreLog)
+	if err := checks.before(call, log); err != nil {
+		return err
 	}
 	options := inheritOptions(from.Inherited)
 	if !from.AtOnce {
@@ -64,12 +67,43 @@ func Restore(ctx context.Context, runc string, call Call, from Source, check fun
 	defer cancel(nil)
 	checked := make(chan error, 1)
 	go func() {
-		err := check(ctx)
+		err := checks.During(ctx)
 		if err != nil {
 			cancel(err)
 		}
 		checked <- err
 	}()
+	status, err := run(ctx, StartPlainly, restoreCommand(runc, call, from), log)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("runc restore: exit status %d", status)
+	}
+	var verdict error
+	if err == nil && !from.AtOnce {
+		verdict = checks.after(call)
+	}
+	if err := errors.Join(err, verdict); err != nil {
+		cancel(err)
+	}
+	if v := <-checked; v != nil && verdict == nil && (err == nil || errors.Is(err, v)) {
+		verdict = v
+	}
+	if verdict != nil {
+		err = errors.Join(verdict, note(log, verdict))
+	}
+	if err == nil {
+		err = fail.ExecutorVerified.Hit()
+	}
+	if err == nil {
+		return nil
+	}
+	said := runcError(call.Log)
+	failed := errors.Join(explain("restore", call.ID, log, said, err), keepSaid(from.Work, []byte(said)))
+	runtime := Runtime{Binary: runc, Root: call.Root, SystemdCgroup: slices.Contains(call.Global, "--systemd-cgroup")}
+	return errors.Join(failed, Discard(context.WithoutCancel(ctx), StartPlainly, runtime, call.ID))
+}
+
+// restoreCommand is the runc command that answers a call to create.
+func restoreCommand(runc string, call Call, from Source) *exec.Cmd {
 	args := append([]string{}, call.Global...)
 	args = append(args, "restore", "--detach", "--no-subreaper",
 		"--bundle", call.Bundle, "--pid-file", call.PidFile,
@@ -84,27 +118,7 @@ func Restore(ctx context.Context, runc string, call Call, from Source, check fun
 	cmd := exec.Command(runc, append(args, call.ID)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	log := filepath.Join(from.Work, RestoreLog)
-	status, err := run(ctx, StartPlainly, cmd, log)
-	if err == nil && status != 0 {
-		err = fmt.Errorf("runc restore: exit status %d", status)
-	}
-	if err != nil {
-		cancel(err)
-	}
-	if verdict := <-checked; verdict != nil && (err == nil || errors.Is(err, verdict)) {
-		err = errors.Join(verdict, note(log, verdict))
-	}
-	if err == nil {
-		err = fail.ExecutorVerified.Hit()
-	}
-	if err == nil {
-		return nil
-	}
-	said := runcError(call.Log)
-	failed := errors.Join(explain("restore", call.ID, log, said, err), keepSaid(from.Work, []byte(said)))
-	runtime := Runtime{Binary: runc, Root: call.Root, SystemdCgroup: slices.Contains(call.Global, "--systemd-cgroup")}
-	return errors.Join(failed, Discard(context.WithoutCancel(ctx), StartPlainly, runtime, call.ID))
+	return cmd
 }
 
 // note adds a line of ours to CRIU's log, whether or not CRIU came to open it.

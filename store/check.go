@@ -44,7 +44,7 @@ func (m Manifest) check() error {
 
 func (m Manifest) checkTexts() error {
 	for _, text := range []string{
-		m.Node, m.BootID, m.Kernel, m.Arch, m.CPUDigest, m.CRIU, m.Runc, m.PodName, m.PodUID, m.SandboxID,
+		m.Node, m.BootID, m.Kernel, m.Arch, m.CPUFeatures, m.CRIU, m.Runc, m.Cgroup, m.PodName, m.PodUID, m.SandboxID,
 		m.ContainerID, m.ImageName, m.ImageDigest, m.Fingerprint, m.Trigger, m.Reason,
 	} {
 		if len(text) > maxText {

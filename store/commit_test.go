@@ -24,7 +24,7 @@ func TestCommitRoundTrip(t *testing.T) {
 	st := begin(t, s, redis)
 	fill(t, st.Dir())
 	want := store.Manifest{
-		Node: "n1", BootID: "b", Kernel: "6.1", Arch: "amd64", CPUDigest: "c", CRIU: "4.2", Runc: "1.5",
+		Node: "n1", BootID: "b", Kernel: "6.1", Arch: "amd64", CPUFeatures: "c", CRIU: "4.2", Runc: "1.5", Cgroup: "unified",
 		PodName: "redis-0", PodUID: "u", SandboxID: "sb", ContainerID: "cid", ImageName: "redis:7", ImageDigest: "sha256:x",
 		Fingerprint: "f", Trigger: "request", Reason: "asked \xff <by> a person", LeaveRunning: true,
 		Pause: 40 * time.Millisecond, Dump: 300 * time.Millisecond,

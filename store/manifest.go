@@ -20,15 +20,16 @@ type Manifest struct {
 	// for people; nothing is ordered by it.
 	Created time.Time `json:"created"`
 
-	// Node, BootID, Kernel, Arch, CPUDigest, CRIU and Runc say where and with
+	// Node, BootID, Kernel, Arch, CPUFeatures, CRIU, Runc and Cgroup say where and with
 	// what the dump was made.
-	Node      string `json:"node"`
-	BootID    string `json:"bootId"`
-	Kernel    string `json:"kernel"`
-	Arch      string `json:"arch"`
-	CPUDigest string `json:"cpuDigest"`
-	CRIU      string `json:"criu"`
-	Runc      string `json:"runc"`
+	Node        string `json:"node"`
+	BootID      string `json:"bootId"`
+	Kernel      string `json:"kernel"`
+	Arch        string `json:"arch"`
+	CPUFeatures string `json:"cpuFeatures"`
+	CRIU        string `json:"criu"`
+	Runc        string `json:"runc"`
+	Cgroup      string `json:"cgroup"`
 
 	// Lineage is set by Commit to that of the staging.
 	Lineage

@@ -7,10 +7,12 @@ import (
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/handover"
+	"github.com/rekindle-dev/rekindle/rights"
 	"github.com/rekindle-dev/rekindle/store"
 )
 
-// restore executes the shim's order.
+// restore executes the shim's order. The images may not give a process more than
+// the new container's spec allows, and have to be what was dumped.
 func restore(ctx context.Context, call criu.Call, order api.Restore) error {
 	from := criu.Source{Images: order.Images, Work: order.Work, Config: order.Config, AtOnce: order.AtOnce}
 	if order.Handover != nil {
@@ -20,7 +22,16 @@ func restore(ctx context.Context, call criu.Call, order api.Restore) error {
 		}
 		from.Images, from.Inherited = order.Handover.Images, inherited
 	}
-	return criu.Restore(ctx, order.Runc, call, from, func(ctx context.Context) error { return verify(ctx, order) })
+	allowed, err := rights.Of(call.Bundle)
+	if err != nil {
+		return err
+	}
+	return criu.Restore(ctx, order.Runc, call, from, criu.Checks{
+		// Those of the checkpoint, from which the shim makes those with sockets.
+		Before: func() error { return allowed.Images(order.Images) },
+		During: func(ctx context.Context) error { return verify(ctx, order) },
+		After:  allowed.Restored,
+	})
 }
 
 // verify makes sure that a checkpoint is what was dumped, while CRIU reads it. The
