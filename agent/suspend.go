@@ -39,6 +39,10 @@ func (a *Agent) Suspend(ctx context.Context, id, reason string) error {
 		return fmt.Errorf("suspend container %.12s: %w", id, ErrNotRunning)
 	}
 	if t.asleep() {
+		// Its shim notes that it woke before we are told.
+		a.noteSuspension(t)
+	}
+	if t.asleep() {
 		return nil
 	}
 	began := time.Now()

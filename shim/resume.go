@@ -65,8 +65,8 @@ func (s *Service) wake(ctx context.Context, c *container, why string) error {
 	}
 	sl.sockets.HandedOver()
 	c.wokenUp(w)
-	sl.free()
 	s.noteAwake(ctx, c)
+	sl.free()
 	logger.Infof("woken within %s", w.Took.Round(time.Millisecond))
 	s.tellWoken(ctx, c, w)
 	return nil

@@ -6,12 +6,14 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  (cd "$BATS_TEST_DIRNAME/../lab/workloads" && CGO_ENABLED=0 go build -buildvcs=false -o "$BATS_FILE_TMPDIR/visitor" ./visitor)
+  load visitor
+  build_visitor
 }
 
 setup() {
   load lab
   load faults
+  load visitor
   clean
 }
 
@@ -45,36 +47,6 @@ spec:
       readinessProbe: ${probe:-null}
   volumes: [{ name: shared, emptyDir: {} }]
 EOF
-}
-
-# clients starts the pod from which visitors come. They are no part of the node.
-clients() { pod clients busybox '[sleep, "3600"]'; }
-
-# within POD COMMAND... runs a command of the node in the network of a pod.
-within() {
-  in-node nsenter --net="/proc/$(sandbox_pid "$1")/ns/net" -- "${@:2}"
-}
-
-# sandbox_pid POD prints the id of a process that lives as long as the pod.
-sandbox_pid() {
-  in-node ctr -n k8s.io task ls | awk -v id="$(sandbox_id "$1")" '$1 == id { print $2 }'
-}
-
-# visit POD FROM ROUNDS TARGET... has a visitor, who lives in the network of the
-# pod FROM, put a pod to sleep and ask for it. What it tells is left in a file.
-# A pod that is just waking counts as asleep for the daemon; it is put to sleep
-# until it was once more.
-visit() {
-  local times="rekindle explain default/$1 -o json | jq '.containers[0].suspension.times // 0'"
-  within "$2" "$BATS_FILE_TMPDIR/visitor" -rounds "$3" \
-    -suspend "n=\$($times); until [ \$($times) -gt \$n ]; do rekindle suspend default/$1 || exit; done" "${@:4}" \
-    >"$BATS_TEST_TMPDIR/$1.visit" 2>&1
-}
-
-# visited POD ANSWERS: the visitor was answered every time.
-visited() {
-  jq -c '{answered, failed: .failed[:5], first, last}' "$BATS_TEST_TMPDIR/$1.visit" || cat "$BATS_TEST_TMPDIR/$1.visit"
-  jq -e --argjson n "$2" '.answered == $n and .failed == []' "$BATS_TEST_TMPDIR/$1.visit" >/dev/null
 }
 
 # readiness POD prints since when a pod has been ready, and how often its

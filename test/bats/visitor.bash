@@ -1,0 +1,36 @@
+# Clients that put a pod to sleep and ask for it; see test/lab/workloads/visitor.
+# Loaded after lab.bash and faults.bash.
+# shellcheck shell=bash
+
+# build_visitor is for setup_file.
+build_visitor() {
+  (cd "$BATS_TEST_DIRNAME/../lab/workloads" && CGO_ENABLED=0 go build -buildvcs=false -o "$BATS_FILE_TMPDIR/visitor" ./visitor)
+}
+
+# clients starts the pod from which visitors come. They are no part of the node.
+clients() { pod clients busybox '[sleep, "3600"]'; }
+
+# sandbox_pid POD prints the id of a process that lives as long as the pod.
+sandbox_pid() { in-node ctr -n k8s.io task ls | awk -v id="$(sandbox_id "$1")" '$1 == id { print $2 }'; }
+
+# visit POD FROM ROUNDS TARGET... has a visitor, who lives in the network of the
+# pod FROM, put a pod to sleep and ask for it. What it tells is left in POD.visit,
+# and what CRIU said last of each restore in POD.criu. A pod that is just waking
+# may count as asleep; it is put to sleep until it was once more.
+visit() {
+  local id work times
+  id=$(container_id "$1")
+  work=/run/rekindle/containers/$id/work
+  times="rekindle explain default/$1 -o json | jq '.containers[0].suspension.times // 0'"
+  in-node nsenter --net="/proc/$(sandbox_pid "$2")/ns/net" -- "$BATS_FILE_TMPDIR/visitor" -rounds "$3" -suspend "
+    tail -n 1 $work/restore.log 2>/dev/null >>$BATS_TEST_TMPDIR/$1.criu
+    n=\$($times)
+    until [ \$($times) -gt \$n ]; do rekindle suspend default/$1 || exit; done" "${@:4}" \
+    >"$BATS_TEST_TMPDIR/$1.visit" 2>&1
+}
+
+# visited POD ANSWERS: the visitor was answered every time.
+visited() {
+  jq -c '{answered, failed: .failed[:5], first, last}' "$BATS_TEST_TMPDIR/$1.visit" || cat "$BATS_TEST_TMPDIR/$1.visit"
+  jq -e --argjson n "$2" '.answered == $n and .failed == []' "$BATS_TEST_TMPDIR/$1.visit" >/dev/null
+}
