@@ -163,6 +163,9 @@ func (a *Agent) checkpoint(ctx context.Context, set []*tracked, o order) (_ []st
 		}
 	}()
 	for _, d := range drafts {
+		if err = a.makeRoom(ctx, d.lineage, d.need); err != nil {
+			return nil, err
+		}
 		if d.staging, err = a.store.Begin(ctx, d.lineage, d.need); err != nil {
 			return nil, err
 		}

@@ -31,6 +31,7 @@ const (
 	ClassNoneYet     Class = "none-yet"    // there is no checkpoint yet
 	ClassNoOccasion  Class = "no-occasion" // this create is none to restore at
 	ClassPolicy      Class = "policy"      // annotations and config do not allow it
+	ClassQuota       Class = "quota"       // there is as much as a quota allows
 	ClassRate        Class = "rate"        // asked for too often
 	ClassRequest     Class = "request"     // somebody asked for it
 	ClassRestore     Class = "restore"     // the shim, runc or CRIU could not restore
@@ -47,7 +48,7 @@ const (
 
 var classes = []Class{
 	ClassNone, ClassOther, ClassBandwidth, ClassBusy, ClassDamaged, ClassDone, ClassDump, ClassEnded, ClassExpired, ClassHandler,
-	ClassMemory, ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassRate, ClassRequest, ClassRestore, ClassSet, ClassSpace, ClassStore,
+	ClassMemory, ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassQuota, ClassRate, ClassRequest, ClassRestore, ClassSet, ClassSpace, ClassStore,
 	ClassTimeout, ClassUnchanged, ClassUnmanaged, ClassUnsettled, ClassUnsupported, ClassUnusable,
 }
 
@@ -75,6 +76,8 @@ func classOf(err error) Class {
 		return ClassHandler
 	case errors.Is(err, ErrNotRunning):
 		return ClassEnded
+	case errors.Is(err, errQuota):
+		return ClassQuota
 	case errors.Is(err, store.ErrNoSpace):
 		return ClassSpace
 	case errors.Is(err, store.ErrCorrupt):

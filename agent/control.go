@@ -32,6 +32,13 @@ func (s *Control) List(ctx context.Context, r *api.ListRequest) (*api.ListRespon
 		return nil, errgrpc.ToGRPC(err)
 	}
 	resp := &api.ListResponse{}
+	for l, broken := range s.agent.store.AllBroken() {
+		if r.Namespace == "" || l.Namespace == r.Namespace {
+			resp.Broken = append(resp.Broken, &api.BrokenCheckpoint{
+				Id: broken.ID, Namespace: l.Namespace, Workload: l.Workload, Container: l.Container, Problem: broken.Err.Error(),
+			})
+		}
+	}
 	for _, c := range all {
 		if r.Namespace == "" || c.Lineage.Namespace == r.Namespace {
 			resp.Checkpoints = append(resp.Checkpoints, s.describe(c))
@@ -42,10 +49,11 @@ func (s *Control) List(ctx context.Context, r *api.ListRequest) (*api.ListRespon
 
 func (s *Control) describe(c store.Checkpoint) *api.Checkpoint {
 	m := c.Manifest
+	marks, _ := s.agent.store.Marks(c.ID) // what cannot be read is told by the state
 	return &api.Checkpoint{
 		Id: c.ID, Namespace: c.Lineage.Namespace, Workload: c.Lineage.Workload, Container: c.Lineage.Container,
 		Pod: m.PodName, Trigger: m.Trigger, CreatedNs: m.Created.UnixNano(), Bytes: m.Bytes,
-		PauseNs: int64(m.Pause), DumpNs: int64(m.Dump), State: s.state(c.ID), Set: setOf(m),
+		PauseNs: int64(m.Pause), DumpNs: int64(m.Dump), State: s.state(c.ID), Set: setOf(m), Pinned: marks.Pinned,
 	}
 }
 
@@ -171,7 +179,7 @@ func (s *Control) Suspending(ctx context.Context, r *api.SuspendingRequest) (*ap
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	return &api.SuspendingResponse{Checkpoint: c.ID, Dir: c.Dir()}, nil
+	return &api.SuspendingResponse{Checkpoint: c.ID, Dir: c.Dir(), Manifest: c.Sum()}, nil
 }
 
 // Woken learns that a suspended container runs again, or has ended.
@@ -184,10 +192,12 @@ func (s *Control) Woken(ctx context.Context, r *api.WokenRequest) (*api.WokenRes
 // reports as such.
 func storeError(err error) error {
 	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoLog):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoLog), errors.Is(err, store.ErrKey):
 		err = fmt.Errorf("%w: %w", errdefs.ErrNotFound, err)
 	case errors.Is(err, store.ErrInUse):
 		err = fmt.Errorf("%w: %w; it is being restored, exported or verified, or a container sleeps in it: try again", errdefs.ErrUnavailable, err)
+	case errors.Is(err, store.ErrPinned):
+		err = fmt.Errorf("%w: %w; unpin it first", errdefs.ErrFailedPrecondition, err)
 	case errors.Is(err, store.ErrBadID), errors.Is(err, store.ErrAmbiguous):
 		err = fmt.Errorf("%w: %w", errdefs.ErrInvalidArgument, err)
 	}

@@ -21,6 +21,7 @@ const (
 	ActionColdStart  = "cold-start"
 	ActionQuarantine = "quarantine"
 	ActionRemove     = "remove"
+	ActionRelease    = "release"
 )
 
 // Outcomes of a decision.

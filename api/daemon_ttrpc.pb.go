@@ -15,6 +15,14 @@ type RekindleService interface {
 	Resume(context.Context, *ResumePodRequest) (*ResumePodResponse, error)
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
+	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
+	Pin(context.Context, *PinRequest) (*PinResponse, error)
+	Collect(context.Context, *CollectRequest) (*CollectResponse, error)
+	Quarantine(context.Context, *QuarantineRequest) (*QuarantineResponse, error)
+	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
+	Keys(context.Context, *KeysRequest) (*KeysResponse, error)
+	RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error)
+	RetireKey(context.Context, *RetireKeyRequest) (*RetireKeyResponse, error)
 	Preflight(context.Context, *PreflightRequest) (*PreflightResponse, error)
 	Logs(context.Context, *LogsRequest) (*LogsResponse, error)
 	Log(context.Context, *LogRequest) (*LogResponse, error)
@@ -71,6 +79,62 @@ func RegisterRekindleService(srv *ttrpc.Server, svc RekindleService) {
 					return nil, err
 				}
 				return svc.Remove(ctx, &req)
+			},
+			"Verify": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req VerifyRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Verify(ctx, &req)
+			},
+			"Pin": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req PinRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Pin(ctx, &req)
+			},
+			"Collect": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req CollectRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Collect(ctx, &req)
+			},
+			"Quarantine": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req QuarantineRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Quarantine(ctx, &req)
+			},
+			"Release": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req ReleaseRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Release(ctx, &req)
+			},
+			"Keys": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req KeysRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Keys(ctx, &req)
+			},
+			"RotateKey": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req RotateKeyRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.RotateKey(ctx, &req)
+			},
+			"RetireKey": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req RetireKeyRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.RetireKey(ctx, &req)
 			},
 			"Preflight": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req PreflightRequest
@@ -158,6 +222,70 @@ func (c *rekindleClient) Explain(ctx context.Context, req *ExplainRequest) (*Exp
 func (c *rekindleClient) Remove(ctx context.Context, req *RemoveRequest) (*RemoveResponse, error) {
 	var resp RemoveResponse
 	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Remove", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Verify(ctx context.Context, req *VerifyRequest) (*VerifyResponse, error) {
+	var resp VerifyResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Verify", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Pin(ctx context.Context, req *PinRequest) (*PinResponse, error) {
+	var resp PinResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Pin", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Collect(ctx context.Context, req *CollectRequest) (*CollectResponse, error) {
+	var resp CollectResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Collect", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Quarantine(ctx context.Context, req *QuarantineRequest) (*QuarantineResponse, error) {
+	var resp QuarantineResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Quarantine", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Release(ctx context.Context, req *ReleaseRequest) (*ReleaseResponse, error) {
+	var resp ReleaseResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Release", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) Keys(ctx context.Context, req *KeysRequest) (*KeysResponse, error) {
+	var resp KeysResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "Keys", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) RotateKey(ctx context.Context, req *RotateKeyRequest) (*RotateKeyResponse, error) {
+	var resp RotateKeyResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "RotateKey", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *rekindleClient) RetireKey(ctx context.Context, req *RetireKeyRequest) (*RetireKeyResponse, error) {
+	var resp RetireKeyResponse
+	if err := c.client.Call(ctx, "rekindle.v1.Rekindle", "RetireKey", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

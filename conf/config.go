@@ -18,6 +18,7 @@ type Config struct {
 	Limits     Limits     `toml:"limits"`
 	Sleep      Sleep      `toml:"sleep"`
 	CRIU       CRIU       `toml:"criu"`
+	Quota      Quota      `toml:"quota"`
 }
 
 // Store says where checkpoints are kept.
@@ -39,6 +40,17 @@ type Store struct {
 	// Keys is the absolute path of the directory of keys; empty means keys/ in
 	// the store.
 	Keys string `toml:"keys" example:"\"/etc/rekindle/keys\""`
+}
+
+// Quota bounds what checkpoints take, by the sizes of their files; 0 is no
+// bound. What is over it makes way, see the operator guide; the newest good
+// checkpoint of a container never does.
+type Quota struct {
+	ContainerBytes Size `toml:"container_bytes" example:"\"20GiB\""`
+	NamespaceBytes Size `toml:"namespace_bytes" example:"\"50GiB\""`
+	NamespaceCount int  `toml:"namespace_count" example:"100"`
+	NodeBytes      Size `toml:"node_bytes" example:"\"200GiB\""`
+	NodeCount      int  `toml:"node_count" example:"500"`
 }
 
 // Sockets are the absolute paths of the unix sockets the daemon makes or uses.
@@ -238,5 +250,6 @@ func Default() Config {
 		},
 		Sleep: Sleep{AtStart: "sleep", PageCache: KeepPageCache},
 		CRIU:  CRIU{GhostLimit: 512 * MiB},
+		Quota: Quota{NamespaceCount: 1000, NodeCount: 2000},
 	}
 }

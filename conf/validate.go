@@ -37,6 +37,7 @@ const (
 	minMinFree     = 16 * MiB // room for manifests and marks of what is already there
 	maxMinFree     = 1024 * TiB
 	maxMaxAge      = 10 * 365 * 24 * time.Hour
+	maxCount       = 100_000
 	minScrub       = MiB        // slower than this and a checkpoint is gone before it is through
 	maxGhostLimit  = 4095 * MiB // CRIU holds it in 32 bits
 	minAuditSize   = 4 * KiB    // the longest line
@@ -125,6 +126,15 @@ func (c *checker) all(cfg Config) {
 	c.oneOf("sleep.at_start", cfg.Sleep.AtStart, StartModes...)
 	c.oneOf("sleep.page_cache", cfg.Sleep.PageCache, PageCacheModes...)
 	c.size("criu.ghost_limit", cfg.CRIU.GhostLimit, 0, maxGhostLimit)
+	c.quota(cfg.Quota)
+}
+
+func (c *checker) quota(q Quota) {
+	c.sizeOrNone("quota.container_bytes", q.ContainerBytes, MiB, maxMinFree)
+	c.sizeOrNone("quota.namespace_bytes", q.NamespaceBytes, MiB, maxMinFree)
+	c.sizeOrNone("quota.node_bytes", q.NodeBytes, MiB, maxMinFree)
+	c.numberOrNone("quota.namespace_count", q.NamespaceCount, maxCount)
+	c.numberOrNone("quota.node_count", q.NodeCount, maxCount)
 }
 
 func (c *checker) places(cfg Config) {
@@ -280,6 +290,14 @@ func (c *checker) oneOf(key, value string, allowed ...string) {
 func (c *checker) number(key string, n, hi int) {
 	rule := c.rule(key, "1 to %d", hi)
 	if n < 1 || n > hi {
+		c.fail(key, "write a number from "+rule, "%d is out of range", n)
+	}
+}
+
+// numberOrNone also accepts 0, which is no limit.
+func (c *checker) numberOrNone(key string, n, hi int) {
+	rule := c.rule(key, "0 to %d", hi)
+	if n < 0 || n > hi {
 		c.fail(key, "write a number from "+rule, "%d is out of range", n)
 	}
 }

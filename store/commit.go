@@ -222,15 +222,18 @@ func (c *commit) syncStaging(context.Context) error { return syncPath(c.root, ".
 
 // makeParents makes the lineage's directory and syncs every directory that may
 // have got a new name in it.
-func (c *commit) makeParents(context.Context) error {
-	root := c.st.store.root
-	dir := c.st.lineage.path()
-	if err := root.MkdirAll(dir, dirMode); err != nil {
-		return err
+func (c *commit) makeParents(context.Context) error { return c.st.store.makeLineage(c.st.lineage) }
+
+// makeLineage makes a lineage's directory durable. The caller holds s.mu, so
+// that nobody removes it again while it is empty.
+func (s *Store) makeLineage(l Lineage) error {
+	dir := l.path()
+	if err := s.root.MkdirAll(dir, dirMode); err != nil {
+		return fmt.Errorf("make lineage: %w", err)
 	}
 	for dir != "." {
 		dir = path.Dir(dir)
-		if err := syncPath(root, dir); err != nil {
+		if err := syncPath(s.root, dir); err != nil {
 			return err
 		}
 	}

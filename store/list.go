@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"path/filepath"
@@ -40,6 +41,22 @@ type Broken struct {
 func (s *Store) Broken(l Lineage) ([]Broken, error) {
 	_, broken, err := s.read(l)
 	return broken, err
+}
+
+// AllBroken goes through what [Store.All] passes over.
+func (s *Store) AllBroken() iter.Seq2[Lineage, Broken] {
+	return func(yield func(Lineage, Broken) bool) {
+		errStop := errors.New("enough")
+		_ = s.lineages(func(l Lineage) error {
+			broken, err := s.Broken(l)
+			for _, b := range broken {
+				if !yield(l, b) {
+					return errStop
+				}
+			}
+			return err
+		})
+	}
 }
 
 func (s *Store) read(l Lineage) (list []Checkpoint, broken []Broken, err error) {

@@ -36,6 +36,8 @@ type Marks struct {
 	Restores int `json:"restores,omitempty"`
 	// Shared means that the pod it was taken from lets others be cloned from it.
 	Shared bool `json:"shared,omitempty"`
+	// Pinned keeps the checkpoint from being removed.
+	Pinned bool `json:"pinned,omitempty"`
 }
 
 // Failure is one failed restore.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,15 @@ func (s *Store) recover() error {
 			return err
 		}
 	}
-	if err := s.sweep(quarantineDir, func(name string) bool { return !strings.HasSuffix(name, tempExt) }); err != nil {
+	quarantined, err := s.subdirs(quarantineDir, validID)
+	if err != nil {
+		return err
+	}
+	err = s.sweep(quarantineDir, func(name string) bool {
+		id, isReason := strings.CutSuffix(name, reasonExt)
+		return slices.Contains(quarantined, id) || !isReason && !strings.HasSuffix(name, tempExt)
+	})
+	if err != nil {
 		return err
 	}
 	err = s.sweep(marksDir, func(name string) bool {

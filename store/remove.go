@@ -4,24 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/rekindle-dev/rekindle/fail"
 )
 
-// maxQuarantine is how many checkpoints quarantine holds; the oldest make way.
-const maxQuarantine = 8
-
-const reasonExt = ".reason"
-
 // Remove removes a checkpoint and its marks. The checkpoint is invisible from
 // the first moment, whatever interrupts the rest. A process that has its files
 // open can go on reading them.
 //
-// It returns [ErrInUse] for one that is held, see [Store.Hold].
+// It returns [ErrInUse] for one that is held, see [Store.Hold], and [ErrPinned]
+// for one that is pinned.
 func (s *Store) Remove(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -29,6 +23,9 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 	err := s.take(id, func(l Lineage) error {
 		if s.inUse(id) {
 			return ErrInUse
+		}
+		if err := s.unpinned(id); err != nil {
+			return err
 		}
 		return s.toTrash(l, id)
 	})
@@ -99,54 +96,6 @@ func (s *Store) prune(l Lineage) {
 			return
 		}
 	}
-}
-
-// Quarantine takes a checkpoint out of selection for good, with its manifest
-// sound or not, and keeps it for a person to look at. Its marks are dropped.
-// Quarantine holds the last eight.
-func (s *Store) Quarantine(id, reason string) error {
-	err := s.take(id, func(l Lineage) error {
-		return s.move(l, id, path.Join(quarantineDir, id), fail.QuarantineMove, fail.QuarantineSync)
-	})
-	if err == nil {
-		err = fail.QuarantineReason.Hit()
-	}
-	if err != nil {
-		return &Error{Op: "quarantine", ID: id, Err: err}
-	}
-	reason = clip(reason) + "\n"
-	err = errors.Join(
-		s.writeFile(path.Join(quarantineDir, id+reasonExt), []byte(reason)),
-		s.dropMarks(id),
-		s.boundQuarantine(),
-	)
-	if err != nil {
-		return &Error{Op: "quarantine", ID: id, Err: err}
-	}
-	return nil
-}
-
-func (s *Store) boundQuarantine() error {
-	if err := fail.QuarantineBound.Hit(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ids, err := s.subdirs(quarantineDir, validID)
-	if err != nil {
-		return err
-	}
-	slices.Sort(ids)
-	for _, id := range ids[:max(len(ids)-maxQuarantine, 0)] {
-		p := path.Join(quarantineDir, id)
-		if err := s.root.Remove(p + reasonExt); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove reason: %w", err)
-		}
-		if err := s.root.RemoveAll(p); err != nil {
-			return fmt.Errorf("remove oldest: %w", err)
-		}
-	}
-	return nil
 }
 
 // clip cuts a reason to what is kept of one.

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// minInodes is what a dump needs at least: some dozens of images, and a margin
-// for the files of others.
+// minInodes is what is set aside for a dump: some dozens of images, the changed
+// files of most containers, and a margin for the files of others.
 const minInodes = 1024
 
 // Space is the state of the filesystem that holds the store, in bytes.
@@ -47,12 +47,13 @@ func (s *Store) reserve(need int64) error {
 				"remove checkpoints, enlarge the filesystem or lower store.min_free", sp.Free, s.reserved, need, s.minFree.Load()),
 		}
 	}
-	if sp.Inodes >= 0 && sp.Inodes < minInodes {
+	if inodes := sp.Inodes - int64(s.stagings)*minInodes; sp.Inodes >= 0 && inodes < minInodes {
 		return &Error{
 			Op: "reserve space", Path: s.path, Err: ErrNoSpace,
-			Hint: fmt.Sprintf("only %d inodes are free; remove files or checkpoints", sp.Inodes),
+			Hint: fmt.Sprintf("only %d inodes are free, and %d dumps are under way; remove files or checkpoints", sp.Inodes, s.stagings),
 		}
 	}
 	s.reserved += need
+	s.stagings++
 	return nil
 }

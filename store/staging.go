@@ -60,6 +60,7 @@ func (s *Store) Begin(ctx context.Context, l Lineage, need int64) (*Staging, err
 	st := &Staging{store: s, lineage: l, id: id.String(), need: need, state: stagingOpen}
 	if err := s.root.Mkdir(st.rel(), dirMode); err != nil {
 		s.reserved -= need
+		s.stagings--
 		return nil, fmt.Errorf("make staging directory: %w", err)
 	}
 	s.last = id
@@ -95,6 +96,7 @@ func (st *Staging) end(state stagingState) {
 	st.store.mu.Lock()
 	defer st.store.mu.Unlock()
 	st.store.reserved -= st.need
+	st.store.stagings--
 }
 
 // openDir opens a directory of the store by its path, which must not be a link.

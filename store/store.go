@@ -33,6 +33,7 @@ type Store struct {
 	closed   bool
 	last     ulid.ULID // the newest id given out or found
 	reserved int64     // bytes that open stagings have asked for
+	stagings int       // how many are open
 	leases   map[string]int
 	// alsoInUse is asked beside leases; nil when nobody is.
 	alsoInUse func(id string) bool

@@ -20,6 +20,7 @@ func (a *app) list() *cobra.Command {
   suspect    was restored too often without the container settling
   completed  its container has ended by itself, with exit code 0
   unknown    what is noted about it cannot be read
+and "pinned" beside it, if it is.
 SET is the same for checkpoints of the containers of one pod that were made in
 one pause (rekindle.dev/consistency: pod), and are restored together.`,
 		Args: cobra.NoArgs,

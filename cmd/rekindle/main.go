@@ -123,7 +123,8 @@ func (a *app) command(name string) *cobra.Command {
 	flags.StringVar(&a.socket, "socket", socket, "control socket of the daemon (environment: "+socketVariable+")")
 	flags.StringVarP(&a.output, "output", "o", outputTable, "table for people, json for programs")
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (default 30s; inspect 10m; checkpoint, suspend and resume 15m)")
-	root.AddCommand(a.list(), a.inspect(), a.checkpoint(), a.suspend(), a.resume(), a.explain(), a.logs(), a.preflight(), a.remove(), a.check(), a.version())
+	root.AddCommand(a.list(), a.inspect(), a.checkpoint(), a.suspend(), a.resume(), a.explain(), a.logs(), a.preflight(), a.remove(), a.verify(),
+		a.pin(), a.unpin(), a.gc(), a.quarantine(), a.key(), a.check(), a.version())
 	return root
 }
 

@@ -37,7 +37,8 @@ func (f fakeDaemon) List(_ context.Context, r *api.ListRequest) (*api.ListRespon
 	if r.Namespace != "" && r.Namespace != "shop" {
 		return &api.ListResponse{}, nil
 	}
-	return &api.ListResponse{Checkpoints: f.checkpoints()}, nil
+	broken := []*api.BrokenCheckpoint{{Id: idBroken, Namespace: "shop", Problem: "the MAC does not match"}}
+	return &api.ListResponse{Checkpoints: f.checkpoints(), Broken: broken}, nil
 }
 
 func (fakeDaemon) Inspect(_ context.Context, r *api.InspectRequest) (*api.InspectResponse, error) {
@@ -278,6 +279,14 @@ func TestJSON(t *testing.T) {
 		"Preflight":  {"preflight shop/redis-0", "containerId findings name tookNs"},
 		"Inspect":    {"inspect " + idA, "dir manifest marks sound"},
 		"Remove":     {"remove " + idA, "removed"},
+		"Pin":        {"pin " + idA, "pinned"},
+		"Verify":     {"verify " + idA, "bytes id sound tookNs"},
+		"GC":         {"gc --dry-run", "bytes container id namespace pod reason"},
+		"Quarantine": {"quarantine", "bytes container dir id namespace pod reason since"},
+		"Release":    {"quarantine release " + idB, "released"},
+		"Keys":       {"key list", "checkpoints created current id"},
+		"KeyRotate":  {"key rotate", "current"},
+		"KeyRetire":  {"key retire " + idA, "retired"},
 		"Version":    {"version", "go version"},
 	}
 	for name, tc := range tests {

@@ -34,6 +34,7 @@ type checkpoint struct {
 	// Set is the same for all that were made in one pause, and must be restored
 	// together.
 	Set string `json:"set,omitempty"`
+	Pinned    bool      `json:"pinned,omitempty"`
 }
 
 func fromAPI(list []*api.Checkpoint) []checkpoint {
@@ -41,7 +42,7 @@ func fromAPI(list []*api.Checkpoint) []checkpoint {
 	for _, c := range list {
 		out = append(out, checkpoint{
 			ID: c.Id, Namespace: c.Namespace, Workload: c.Workload, Container: c.Container, Pod: c.Pod,
-			Trigger: c.Trigger, Created: moment(c.CreatedNs), Bytes: c.Bytes, PauseNs: c.PauseNs, DumpNs: c.DumpNs, State: c.State, Set: c.Set,
+			Trigger: c.Trigger, Created: moment(c.CreatedNs), Bytes: c.Bytes, PauseNs: c.PauseNs, DumpNs: c.DumpNs, State: c.State, Set: c.Set, Pinned: c.Pinned,
 		})
 	}
 	return out
@@ -106,6 +107,9 @@ func (a *app) writeCheckpoints(list []checkpoint) error {
 	}
 	t := newTable(a.stdout, "ID", "NAMESPACE", "POD", "CONTAINER", "TRIGGER", "AGE", "SIZE", "PAUSE", "STATE", "SET")
 	for _, c := range list {
+		if c.Pinned {
+			c.State += ", pinned"
+		}
 		t.row(c.ID, c.Namespace, c.Pod, c.Container, c.Trigger, age(c.Created), size(c.Bytes), pause(c.PauseNs), c.State, c.Set)
 	}
 	return t.flush()
