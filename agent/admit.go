@@ -93,6 +93,10 @@ func (a *Agent) admit(ctx context.Context, t *tracked) error {
 	if err := a.writeOptions(t); err != nil {
 		return err
 	}
+	// Whatever cuts this off, the next daemon knows whose directory this is.
+	if err := t.save(); err != nil {
+		return err
+	}
 	orders := &api.Orders{Control: a.Config().Sockets.Control}
 	if t.policy.Has(policy.Stop) {
 		orders.StopBudget = a.stopBudget(t)
@@ -153,6 +157,18 @@ func (a *Agent) issue(ctx context.Context, t *tracked) (choice, error) {
 	return choice, a.claim(t, choice.chosen)
 }
 
+// intend notes which checkpoint a container is about to claim, and who has it, so
+// that the next daemon can take the claim back if this one does not live to
+// write the ticket.
+func (a *Agent) intend(t *tracked, id string) error {
+	marks, err := a.store.Marks(id)
+	if err != nil {
+		return fmt.Errorf("claim checkpoint: %w", err)
+	}
+	t.ClaimedBefore = marks.ClaimedBy
+	return t.save()
+}
+
 // claim gives a checkpoint to a container and writes the ticket.
 func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 	id, restore := c.ID, 0
@@ -162,6 +178,11 @@ func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 	if err != nil {
 		t.RestoredFrom = ""
 		return fmt.Errorf("claim checkpoint: %w", err)
+	}
+	if err = a.intend(t, id); err != nil {
+		a.release(t)
+		t.RestoredFrom = ""
+		return err
 	}
 	err = a.store.Update(id, func(m *store.Marks) error {
 		m.Restores++

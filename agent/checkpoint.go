@@ -294,6 +294,7 @@ func (a *Agent) dump(ctx context.Context, drafts []*draft, hold bool) error {
 			if freezer, ferr := criu.FreezerOf(d.running()); ferr == nil {
 				err = errors.Join(err, freezer.Thaw())
 			}
+			a.thawLeftover(context.WithoutCancel(ctx), d.tracked)
 		}
 		return fmt.Errorf("%w: %w", errDump, err)
 	}

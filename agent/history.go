@@ -22,6 +22,7 @@ const (
 	ActionQuarantine = "quarantine"
 	ActionRemove     = "remove"
 	ActionRelease    = "release"
+	ActionThaw       = "thaw"
 )
 
 // Outcomes of a decision.

@@ -116,12 +116,18 @@ func (a *Agent) judge(t *tracked) (restored bool) {
 
 // unclaim takes back what a ticket that was never tried did to its checkpoint.
 func (a *Agent) unclaim(t *tracked) {
+	if t.RestoredFrom == "" {
+		return
+	}
 	if t.Cloned {
 		t.pardoned.Store(false) // and never to be counted
 		return
 	}
 	a.unclaimSet(t)
 	err := a.store.Update(t.RestoredFrom, func(m *store.Marks) error {
+		if m.ClaimedBy != t.Sandbox {
+			return nil // it did not come to the claim, or another has it
+		}
 		m.ClaimedBy = t.ClaimedBefore
 		m.Attempts = max(0, m.Attempts-1)
 		return nil
@@ -157,36 +163,6 @@ func (a *Agent) awaitSettled(watch context.Context, t *tracked) {
 	}
 }
 
-// hold keeps a checkpoint from being removed while a ticket for it is out.
-func (a *Agent) hold(t *tracked, id string) error {
-	t.RestoredFrom = id
-	// The store may ask about containers, so it is called without their lock.
-	lease, err := a.store.Hold(id)
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	if t.lease == nil {
-		t.lease, lease = lease, nil
-	}
-	t.mu.Unlock()
-	if lease != nil {
-		lease() // it is held already
-	}
-	return nil
-}
-
-// release gives a ticket's hold on its checkpoint up.
-func (a *Agent) release(t *tracked) {
-	t.mu.Lock()
-	lease := t.lease
-	t.lease = nil
-	t.mu.Unlock()
-	if lease != nil {
-		lease()
-	}
-}
-
 // closeTicket accounts for the ticket of a container that has ended. One that
 // ended right after its restore was never told to have started. An attempt of
 // which there is no word stays counted: the shim may have died of it.
@@ -194,8 +170,9 @@ func (a *Agent) closeTicket(t *tracked) {
 	switch {
 	case t.dir.Read(&api.Outcome{}) == nil:
 		a.settleTicket(t)
-	case t.dir.Read(&api.Ticket{}) == nil && t.dir.Read(&api.Attach{}) != nil:
-		// The shim never saw the container: its creation failed before.
+	case t.dir.Read(&api.Attach{}) != nil:
+		// The shim never saw the container as ours: its creation failed before, or
+		// we did.
 		a.unclaim(t)
 	}
 	a.release(t)
@@ -359,12 +336,16 @@ func (a *Agent) Synchronize(ctx context.Context, living []Facts, sandboxes map[s
 			t.policy = policy.Resolve(t.Annotations, t.Namespace, t.Name, a.Config())
 		}
 		f, lives := alive[t.ID]
-		if !lives && !sandboxes[t.Sandbox] {
+		// One that runs, and that its shim was not told to be ours, was created by
+		// the runtime without us: the daemon before this one died in the middle.
+		stranger := f.Pid != 0 && t.dir.Read(&api.Attach{}) != nil
+		if !lives && !sandboxes[t.Sandbox] || stranger {
 			a.track(t)
 			a.Removed(ctx, t.ID)
 			continue
 		}
 		a.track(t)
+		a.thawLeftover(ctx, t)
 		if t.dir.Read(&api.Ticket{}) == nil && t.RestoredFrom != "" {
 			if err := a.hold(t, t.RestoredFrom); err != nil {
 				log.G(ctx).WithError(err).WithField("container", t.ID).Warn("hold the checkpoint of a ticket")

@@ -188,6 +188,15 @@ type Exit struct {
 	OOM bool `json:"oom"`
 }
 
+// Freeze records that the shim has frozen a container for a dump, or is about to.
+// It is gone when the container is thawed; one that stays behind is that of a
+// shim that died in between. The shim writes it.
+type Freeze struct {
+	// Pid is the id, in the host's namespace, of the container's init.
+	Pid int       `json:"pid"`
+	At  time.Time `json:"at"`
+}
+
 // Stop records that the runtime was asked to stop the container. The shim writes it.
 type Stop struct {
 	Signal uint32    `json:"signal"`
@@ -262,6 +271,8 @@ func record(v any) (string, error) {
 		return "attach.json", nil
 	case *Exit:
 		return "exit.json", nil
+	case *Freeze:
+		return "freeze.json", nil
 	case *Stop:
 		return "stop.json", nil
 	case *Orders:

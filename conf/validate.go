@@ -130,9 +130,9 @@ func (c *checker) all(cfg Config) {
 }
 
 func (c *checker) quota(q Quota) {
-	c.sizeOrNone("quota.container_bytes", q.ContainerBytes, MiB, maxMinFree)
-	c.sizeOrNone("quota.namespace_bytes", q.NamespaceBytes, MiB, maxMinFree)
-	c.sizeOrNone("quota.node_bytes", q.NodeBytes, MiB, maxMinFree)
+	c.sizeOrNone("quota.container_bytes", q.ContainerBytes, MiB)
+	c.sizeOrNone("quota.namespace_bytes", q.NamespaceBytes, MiB)
+	c.sizeOrNone("quota.node_bytes", q.NodeBytes, MiB)
 	c.numberOrNone("quota.namespace_count", q.NamespaceCount, maxCount)
 	c.numberOrNone("quota.node_count", q.NodeCount, maxCount)
 }
@@ -260,7 +260,7 @@ func (c *checker) idle(cfg Config) {
 
 func (c *checker) limits(l Limits) {
 	c.number("limits.concurrent_dumps", l.ConcurrentDumps, maxDumps)
-	c.sizeOrNone("limits.bandwidth", l.Bandwidth, minBandwidth, maxMinFree)
+	c.sizeOrNone("limits.bandwidth", l.Bandwidth, minBandwidth)
 	c.duration("limits.dump_timeout", l.DumpTimeout, time.Second, maxDumpTime)
 	c.duration("limits.restore_timeout", l.RestoreTimeout, time.Second, MaxRestoreTimeout)
 	c.duration("limits.exec_wait", l.ExecWait, 0, maxExecWait)
@@ -310,9 +310,9 @@ func (c *checker) size(key string, s, lo, hi Size) {
 }
 
 // sizeOrNone also accepts 0, which is no limit.
-func (c *checker) sizeOrNone(key string, s, lo, hi Size) {
-	rule := c.rule(key, "0B, or %v to %v", lo, hi)
-	if s != 0 && (s < lo || s > hi) {
+func (c *checker) sizeOrNone(key string, s, lo Size) {
+	rule := c.rule(key, "0B, or %v to %v", lo, maxMinFree)
+	if s != 0 && (s < lo || s > maxMinFree) {
 		c.fail(key, "write a size of "+rule, "%v is out of range", s)
 	}
 }

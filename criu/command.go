@@ -62,6 +62,9 @@ func run(ctx context.Context, start Starter, cmd *exec.Cmd, log string) (int, er
 	go func() { verdict <- watch(ctx, cmd.Process.Pid, log, stop) }()
 	status, err := waitOrLeave(ctx, wait)
 	close(stop)
+	if status != 0 || err != nil {
+		endGroup(cmd.Process.Pid)
+	}
 	if killed := <-verdict; killed != nil {
 		return -1, fmt.Errorf("%s: %w", cmd.Path, killed)
 	}
@@ -74,6 +77,9 @@ func run(ctx context.Context, start Starter, cmd *exec.Cmd, log string) (int, er
 // killGrace is how long a killed command may take to be gone. One in
 // uninterruptible sleep may take for ever, and the workload must not.
 const killGrace = 10 * time.Second
+
+// groupPoll is the pause between two looks whether a killed group is gone.
+const groupPoll = 2 * time.Millisecond
 
 // waitOrLeave waits for a command, but gives one up that does not end although
 // it was killed at the end of ctx.
@@ -97,6 +103,18 @@ func waitOrLeave(ctx context.Context, wait func() (int, error)) (int, error) {
 		return r.status, r.err
 	case <-time.After(killGrace):
 		return -1, fmt.Errorf("does not end, %s after it was killed", killGrace)
+	}
+}
+
+// endGroup ends what a command that failed has left of its process group, and
+// returns when it is gone. A runc that was killed leaves a CRIU behind, which in
+// the end would bring the container's freezer back to the state in which it has
+// found it: frozen.
+func endGroup(group int) {
+	for deadline := time.Now().Add(killGrace); time.Now().Before(deadline); time.Sleep(groupPoll) {
+		if errors.Is(syscall.Kill(-group, syscall.SIGKILL), syscall.ESRCH) {
+			return
+		}
 	}
 }
 

@@ -25,6 +25,9 @@ type Freezer struct {
 	unified bool
 }
 
+// String names the freezer by its directory, which has the container's id in it.
+func (f Freezer) String() string { return f.dir }
+
 // FreezerOf returns the freezer of the cgroup in which the process is.
 func FreezerOf(pid int) (Freezer, error) {
 	dir, unified, err := cgroupOf(pid, "freezer")

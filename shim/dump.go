@@ -14,7 +14,6 @@ import (
 	"github.com/containerd/containerd/v2/pkg/sys/reaper"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rekindle-dev/rekindle/api"
@@ -170,6 +169,11 @@ func (s *Service) dump(ctx context.Context, set []*subject, timeout time.Duratio
 // freezeAll stops all containers. Between the first and the last no message that
 // one has sent is lost to another: whoever stands still already receives none.
 func freezeAll(ctx context.Context, set []*subject) error {
+	for _, c := range set {
+		if err := c.noteFreeze(c.pid); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, freezeTimeout)
 	defer cancel()
 	for _, c := range set {
@@ -185,8 +189,12 @@ func freezeAll(ctx context.Context, set []*subject) error {
 func thawAll(ctx context.Context, set []*subject) error {
 	var err error
 	for _, c := range set {
-		if !c.frozen.IsZero() && !c.left {
-			err = errors.Join(err, thaw(ctx, c.freezer, c.id))
+		switch {
+		case c.left:
+		case c.frozen.IsZero():
+			c.noteThawed(ctx)
+		default:
+			err = errors.Join(err, c.thaw(ctx, c.freezer))
 		}
 	}
 	return err
@@ -236,20 +244,6 @@ func captureTree(ctx context.Context, dst, src string, limit int64) error {
 		return fmt.Errorf("capture files: %w", err)
 	}
 	return nil
-}
-
-// thaw lets the container go on; it does not give up at the first error, since
-// nothing is worse than a workload that stands still.
-func thaw(ctx context.Context, f criu.Freezer, id string) error {
-	var err error
-	for range 50 {
-		if err = f.Thaw(); err == nil {
-			return nil
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	log.G(ctx).WithError(err).WithField("container", id).Error("container stays frozen; write THAWED to its freezer.state, or 0 to its cgroup.freeze")
-	return fmt.Errorf("thaw container: %w", err)
 }
 
 func copySpec(bundle, dir string) error {

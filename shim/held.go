@@ -56,7 +56,7 @@ func (s *Service) dumpHeld(ctx context.Context, c *container, suspends bool, ask
 		return nil, err
 	}
 	if err != nil {
-		err = errors.Join(err, thaw(ctx, *frozen, c.id))
+		err = errors.Join(err, c.thaw(ctx, *frozen))
 		c.gate.Unlock()
 		return nil, err
 	}

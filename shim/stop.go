@@ -41,7 +41,7 @@ func (s *Service) checkpointed(ctx context.Context, c *container, signal uint32)
 		return false
 	}
 	defer c.gate.Unlock()
-	defer func() { _ = thaw(ctx, *frozen, c.id) }()
+	defer func() { _ = c.thaw(ctx, *frozen) }()
 	if err := killAll(*frozen); err != nil {
 		logger.WithError(err).Warn("end the checkpointed container; the signal goes on")
 		return false

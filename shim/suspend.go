@@ -57,7 +57,7 @@ func (s *Service) suspend(ctx context.Context, c *container, how *api.SuspendReq
 	}
 	if err != nil {
 		sl.free()
-		return nil, errors.Join(err, thaw(ctx, *frozen, c.id))
+		return nil, errors.Join(err, c.thaw(ctx, *frozen))
 	}
 	go s.listen(context.WithoutCancel(ctx), c, sl)
 	return sl, nil
@@ -113,7 +113,7 @@ func (s *Service) letGo(ctx context.Context, c *container, sl *sleep, frozen cri
 	if err := killAll(frozen); err != nil {
 		logger.WithError(err).Warn("end the suspended container")
 	}
-	if err := thaw(ctx, frozen, c.id); err != nil {
+	if err := c.thaw(ctx, frozen); err != nil {
 		logger.WithError(err).Error("end the suspended container")
 	}
 	if err := s.bury(ctx, c); err != nil {

@@ -84,13 +84,31 @@ refused() {
   (cd "$(dir_of "$newer")" && flip criu/pages-1.img 2000000)
   crash keeper
   has "restore failed $newer" decisions keeper
-  has "criu/pages-1.img: digest does not match" decisions keeper
+  has "criu/pages-1.img: corrupt checkpoint: digest does not match" decisions keeper
   cold keeper 20
   quarantined "$newer"
   run ! listed "$newer"
   # The older one serves at the next crash.
   crash keeper
   has "restore taken" decisions keeper
+}
+
+@test "one bit changed in a large file of /dev/shm, or in any changed file of the container, is found as well" {
+  local sound file
+  for file in shm/large rootfs/root/kept; do
+    anew few
+    counter few
+    in-node nsenter --target "$(init_pid few)" --mount --root -- /bin/sh -c \
+      'head -c 3000000 /dev/zero >/dev/shm/large; mkdir -p /root; echo kept >/root/kept'
+    sound=$(checkpoint few)
+    (cd "$(dir_of "$sound")" && flip "$file" 2)
+    crash few
+    has "restore failed $sound" decisions few
+    has "$file: corrupt checkpoint: digest does not match" decisions few
+    cold few 20
+    quarantined "$sound"
+    [[ $(decisions few | grep -c "^quarantine taken $sound") == 1 ]]
+  done
 }
 
 @test "a checkpoint with a file too many is refused" {
