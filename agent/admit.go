@@ -122,6 +122,7 @@ func (a *Agent) stopBudget(t *tracked) time.Duration {
 // returns how long its creation may wait for one if there is none yet. A
 // container without a ticket starts cold, and may still be checkpointed.
 func (a *Agent) assign(ctx context.Context, t *tracked) (wait time.Duration) {
+	a.closeStale(t)
 	if previous := a.previous(t); previous != nil {
 		t.inheritRequest(previous)
 		a.accuse(previous)

@@ -200,7 +200,21 @@ func (a *Agent) sourceLives(t *tracked, c store.Checkpoint) bool {
 // outlives tells whether a sandbox lives, and is not the one that the container
 // is to take the place of.
 func (a *Agent) outlives(t *tracked, sandbox string) bool {
-	return sandbox != t.replaces && a.sandboxLives(sandbox)
+	return sandbox != t.replaces && !a.supersedes(t, sandbox) && a.sandboxLives(sandbox)
+}
+
+// supersedes tells whether a sandbox is a former one of the container's own pod.
+// A pod has one at a time: that there is a new one says that the other has
+// ended, even if nobody was told.
+func (a *Agent) supersedes(t *tracked, sandbox string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, other := range a.containers {
+		if other.Sandbox == sandbox && sandbox != t.Sandbox && other.PodUID == t.PodUID && t.PodUID != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // sandboxLives tells whether a sandbox has a managed container that runs, or

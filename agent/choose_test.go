@@ -318,3 +318,21 @@ func TestCorruptCheckpointIsPassedOver(t *testing.T) {
 		t.Error("the corrupt checkpoint can still be found")
 	}
 }
+
+// A pod that gets a new sandbox has lost the one before, told or not.
+func TestNewSandboxOfThePodSupersedesTheOld(t *testing.T) {
+	w := newWorld(t)
+	a := w.container("redis-0", "s1", nil)
+	a.PodUID = "u1"
+	w.starts(a)
+	c := w.checkpoint(a)
+	other := w.container("redis-0", "s2", nil)
+	other.PodUID = "u2"
+	w.starts(other)
+	w.cold(other, "still runs")
+	w.gone(other, killed)
+	b := w.container("redis-0", "s3", nil)
+	b.PodUID = "u1"
+	w.starts(b)
+	w.wants(b, c)
+}

@@ -195,7 +195,7 @@ func storeError(err error) error {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoLog), errors.Is(err, store.ErrKey):
 		err = fmt.Errorf("%w: %w", errdefs.ErrNotFound, err)
 	case errors.Is(err, store.ErrInUse):
-		err = fmt.Errorf("%w: %w; it is being restored, exported or verified, or a container sleeps in it: try again", errdefs.ErrUnavailable, err)
+		err = fmt.Errorf("%w: %w; it is being restored or exported, or a container sleeps in it: try again", errdefs.ErrUnavailable, err)
 	case errors.Is(err, store.ErrPinned):
 		err = fmt.Errorf("%w: %w; unpin it first", errdefs.ErrFailedPrecondition, err)
 	case errors.Is(err, store.ErrBadID), errors.Is(err, store.ErrAmbiguous):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -329,6 +330,9 @@ func (a *Agent) Synchronize(ctx context.Context, living []Facts, sandboxes map[s
 	}()
 	for _, t := range recordedContainers(func(dir string, err error) {
 		log.G(ctx).WithError(err).WithField("directory", dir).Warn("run directory passed over")
+		if _, lives := alive[filepath.Base(dir)]; !lives && errors.Is(err, errNoFacts) {
+			_ = os.RemoveAll(dir) // begun for a container that never came to be
+		}
 	}) {
 		if known := a.container(t.ID); known != nil {
 			t = known

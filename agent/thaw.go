@@ -14,8 +14,12 @@ import (
 	"github.com/rekindle-dev/rekindle/criu"
 )
 
-// shimAnswers bounds the look whether a shim is still there.
-const shimAnswers = 2 * time.Second
+// shimAnswers bounds the look whether a shim is still there, shimPoll is the pause
+// between two.
+const (
+	shimAnswers = 2 * time.Second
+	shimPoll    = 20 * time.Millisecond
+)
 
 // errOtherProcess is about an id that was given to another process meanwhile.
 var errOtherProcess = errors.New("the process is not the container's any more")
@@ -31,10 +35,7 @@ func (a *Agent) thawLeftover(ctx context.Context, t *tracked) {
 		}
 		return
 	}
-	dialled, cancel := context.WithTimeout(ctx, shimAnswers)
-	defer cancel()
-	if shim, err := dialShim(dialled, t); err == nil {
-		shim.close()
+	if a.shimThaws(ctx, t) {
 		return
 	}
 	err := thawProcess(freeze.Pid, t.ID)
@@ -49,6 +50,28 @@ func (a *Agent) thawLeftover(ctx context.Context, t *tracked) {
 	}
 	if err := t.dir.Discard(&freeze); err != nil {
 		log.G(ctx).WithError(err).WithField("container", t.ID).Warn("note that the container is thawed")
+	}
+}
+
+// shimThaws tells whether a container's shim lives. One that is just dying may
+// still be reached, so it is given a moment to thaw what it has frozen.
+func (a *Agent) shimThaws(ctx context.Context, t *tracked) bool {
+	ctx, cancel := context.WithTimeout(ctx, shimAnswers)
+	defer cancel()
+	for {
+		shim, err := dialShim(ctx, t)
+		if err != nil {
+			return false
+		}
+		shim.close()
+		if t.dir.Read(&api.Freeze{}) != nil {
+			return true // it has
+		}
+		select {
+		case <-ctx.Done():
+			return true // it is busy with a dump
+		case <-time.After(shimPoll):
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ const factsFile = "facts.json"
 // errForeign is returned for facts that do not belong to where they are.
 var errForeign = errors.New("not this container's facts")
 
+// errNoFacts is returned for a run directory that has none.
+var errNoFacts = errors.New("there are no facts about a container")
+
 // tracked is a managed container the daemon knows, alive or ended.
 type tracked struct {
 	Facts
@@ -145,6 +148,9 @@ func (t *tracked) save() error {
 
 func loadTracked(dir api.ContainerDir) (*tracked, error) {
 	data, err := os.ReadFile(filepath.Join(string(dir), factsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoFacts
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read facts: %w", err)
 	}

@@ -106,11 +106,13 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 	if err = fail.RestoreCreate.Hit(); err == nil {
 		resp, err = s.TTRPCTaskService.Create(ctx, request)
 	}
-	if err == nil {
-		err = fail.RestoreCreated.Hit()
+	if err != nil {
+		return nil, errors.Join(err, bringNameBack())
 	}
-	if err = errors.Join(err, bringNameBack()); err != nil {
-		return nil, err
+	// Containerd's own service has the container now, and would take its end for
+	// that of whatever is created in its place: nothing may fail any more.
+	if err := errors.Join(bringNameBack(), fail.RestoreCreated.Hit()); err != nil {
+		log.G(ctx).WithError(err).WithField("container", c.id).Warn("after the restore")
 	}
 	shm.done()
 	return resp, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -62,13 +63,9 @@ func (s *Store) Verified(ctx context.Context, cp Checkpoint) (time.Time, error) 
 
 // Scrub is a [Full] verification behind everything else: it reads from the disk
 // and not from the page cache, one file after the other, and no more than so
-// many bytes a second; 0 is no limit. It holds the checkpoint meanwhile.
+// many bytes a second; 0 is no limit. It keeps nobody from removing the
+// checkpoint meanwhile ([ErrNotFound]).
 func (s *Store) Scrub(ctx context.Context, cp Checkpoint, bytesPerSecond int64) error {
-	release, err := s.Hold(cp.ID)
-	if err != nil {
-		return err
-	}
-	defer release()
 	root, err := s.openCheckpoint(cp.Lineage, cp.ID)
 	if err != nil {
 		return &Error{Op: "scrub", ID: cp.ID, Err: err}
@@ -85,10 +82,19 @@ func (s *Store) Scrub(ctx context.Context, cp Checkpoint, bytesPerSecond int64) 
 	entries, err := verifyFiles(ctx, root, now.Manifest, Full, r)
 	if err != nil {
 		s.distrust(cp.ID)
-		return err
+		return s.stillThere(cp, err)
 	}
 	s.trust(cp.ID, entries)
 	return nil
+}
+
+// stillThere returns what a verification has found, or [ErrNotFound] if the
+// checkpoint was taken away under it.
+func (s *Store) stillThere(cp Checkpoint, found error) error {
+	if err := s.exists(cp.ID); errors.Is(err, ErrNotFound) {
+		return &Error{Op: "verify", ID: cp.ID, Err: ErrNotFound}
+	}
+	return found
 }
 
 func stampOf(entries []entry) (stamp [sha256.Size]byte) {

@@ -41,10 +41,13 @@ func (s *Store) Verify(ctx context.Context, cp Checkpoint, level Level) error {
 		return corrupt(cp.ID, ManifestName, "is not the manifest that was listed")
 	}
 	entries, err := verifyFiles(ctx, root, now.Manifest, level, reading{})
-	if err == nil && level == Full {
+	if err != nil {
+		return s.stillThere(cp, err)
+	}
+	if level == Full {
 		s.trust(cp.ID, entries)
 	}
-	return err
+	return nil
 }
 
 // VerifyDir is a [Full] verification for a process that has no store open: of

@@ -49,7 +49,7 @@ teardown() {
 }
 
 @test "the daemon is killed at any step from the dump to the durable checkpoint: the workload has not noticed" {
-  for point in dump.frozen dump.captured checkpoint.dumped commit.sync-files commit.place commit.sync-parents; do
+  for point in dump.frozen checkpoint.dumped commit.place commit.sync-parents; do
     if [[ $point == dump.* ]]; then
       stop_at "$point" rekindle checkpoint default/victim
       lab-service kill rekindled
@@ -86,7 +86,7 @@ teardown() {
 }
 
 @test "the shim is killed while the container is frozen: nothing stays frozen, and the pod comes back from its checkpoint" {
-  for point in dump.frozen dump.captured; do
+  for point in dump.captured; do
     born=$(restarts victim)
     arm "$point kill"
     run rekindle checkpoint default/victim
@@ -137,7 +137,7 @@ teardown() {
 }
 
 @test "the shim is killed at any step of a restore: the pod comes back, and its checkpoint is still there" {
-  for point in restore.begin restore.files restore.create restore.created; do
+  for point in restore.files restore.created; do
     born=$(restarts victim)
     arm "$point kill"
     in-node kill -9 "$(init_pid victim)"
@@ -152,8 +152,7 @@ teardown() {
 }
 
 @test "the executor is killed, or the disk gives up, in the middle of a restore: the container starts cold in the same create" {
-  for fault in 'restore.begin eio' 'restore.files enospc' 'restore.create eio' 'restore.created eio' \
-    'executor.restore kill' 'executor.restore eio' 'executor.verified kill' 'executor.verified enospc'; do
+  for fault in 'restore.files enospc' 'restore.create eio' 'executor.restore kill' 'executor.verified kill' 'executor.verified eio'; do
     sound=$(checkpoint victim)
     born=$(restarts victim)
     arm "$fault"
@@ -181,7 +180,7 @@ teardown() {
 
 @test "the daemon is killed while it removes a checkpoint, or puts one into quarantine: no other is touched" {
   local other
-  for point in remove.move remove.sync remove.delete; do
+  for point in remove.move remove.sync; do
     other=$(checkpoint victim)
     arm "$point kill"
     run rekindle remove "$other"
@@ -192,7 +191,7 @@ teardown() {
     run -0 rekindle verify "$sound"
     well victim "$born"
   done
-  for point in quarantine.move quarantine.sync quarantine.reason quarantine.bound; do
+  for point in quarantine.move quarantine.reason; do
     other=$(checkpoint victim)
     truncate -s 1 "$(dir_of "$other")/criu/pages-1.img"
     arm "$point kill"
