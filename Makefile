@@ -11,7 +11,7 @@ export LAB_DIR LAB_PORT REKINDLE_CACHE PREFIX DESTDIR
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint unit e2e bench lab-up lab-down lab-env install uninstall generate reference clean
+.PHONY: help build demo test lint unit e2e soak bench lab-up lab-down lab-env install uninstall generate reference clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ unit: ## Run the unit tests with the race detector
 
 e2e: ## Run the bats suites against a lab of their own (root)
 	@scripts/test.sh e2e
+
+soak: build ## Kill and break things at random for SOAK_SECONDS (600); SOAK_SEED repeats (root)
+	@scripts/soak.sh
 
 bench: ## Measure (not yet)
 	@echo 'not yet: there is no benchmark suite'

@@ -179,7 +179,7 @@ func (s *Control) Suspending(ctx context.Context, r *api.SuspendingRequest) (*ap
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	return &api.SuspendingResponse{Checkpoint: c.ID, Dir: c.Dir(), Manifest: c.Sum()}, nil
+	return &api.SuspendingResponse{Checkpoint: c.ID, Dir: c.Dir()}, nil
 }
 
 // Woken learns that a suspended container runs again, or has ended.

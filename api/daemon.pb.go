@@ -3711,11 +3711,9 @@ func (x *SuspendingRequest) GetReason() string {
 
 type SuspendingResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// checkpoint is the id of the one that was made, dir its committed directory,
-	// manifest the SHA-256 of its manifest's file, in hexadecimal.
+	// checkpoint is the id of the one that was made, dir its committed directory.
 	Checkpoint    string `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	Dir           string `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`
-	Manifest      string `protobuf:"bytes,3,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3760,13 +3758,6 @@ func (x *SuspendingResponse) GetCheckpoint() string {
 func (x *SuspendingResponse) GetDir() string {
 	if x != nil {
 		return x.Dir
-	}
-	return ""
-}
-
-func (x *SuspendingResponse) GetManifest() string {
-	if x != nil {
-		return x.Manifest
 	}
 	return ""
 }
@@ -4150,13 +4141,12 @@ const file_daemon_proto_rawDesc = "" +
 	"\atook_ns\x18\x03 \x01(\x03R\x06tookNs\"N\n" +
 	"\x11SuspendingRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"b\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"F\n" +
 	"\x12SuspendingResponse\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\tR\n" +
 	"checkpoint\x12\x10\n" +
-	"\x03dir\x18\x02 \x01(\tR\x03dir\x12\x1a\n" +
-	"\bmanifest\x18\x03 \x01(\tR\bmanifest\"_\n" +
+	"\x03dir\x18\x02 \x01(\tR\x03dir\"_\n" +
 	"\fWokenRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +

@@ -33,8 +33,8 @@ type checkpoint struct {
 	State     string    `json:"state"`
 	// Set is the same for all that were made in one pause, and must be restored
 	// together.
-	Set string `json:"set,omitempty"`
-	Pinned    bool      `json:"pinned,omitempty"`
+	Set    string `json:"set,omitempty"`
+	Pinned bool   `json:"pinned,omitempty"`
 }
 
 func fromAPI(list []*api.Checkpoint) []checkpoint {
