@@ -28,6 +28,10 @@ const freezeTimeout = 2 * time.Second
 // errAsleep is returned for a container without processes, since it sleeps.
 var errAsleep = fmt.Errorf("the container sleeps: %w", errdefs.ErrFailedPrecondition)
 
+// errChanged is returned for a container whose processes are others than when the
+// dump was asked for.
+var errChanged = fmt.Errorf("the container's processes have changed meanwhile: %w", errdefs.ErrUnavailable)
+
 // subject is one container that is being dumped.
 type subject struct {
 	*container
@@ -108,6 +112,12 @@ func (s *Service) dumpSet(ctx context.Context, set []*subject, timeout, wait tim
 			}
 		}
 	}()
+	for _, c := range set {
+		if now, err := s.runningPid(ctx, c.container); err != nil || now != c.pid {
+			// It has slept, and sleeps or has woken, while the gate was waited for.
+			return errors.Join(errChanged, err)
+		}
+	}
 	return s.dump(ctx, set, timeout)
 }
 
