@@ -104,6 +104,12 @@ func (s *Control) Checkpoint(ctx context.Context, r *api.CheckpointRequest) (*ap
 	var failed error
 	found, together := false, map[string]bool{}
 	for _, t := range s.agent.ofPod(r.Namespace, r.Pod) {
+		if (r.Container == "" || t.Name == r.Container) && t.asleep() {
+			found = true
+			failed = errors.Join(failed, fmt.Errorf("container %s sleeps in checkpoint %s, and has done nothing since: %w",
+				t.Name, t.lastSuspension().Checkpoint, errdefs.ErrFailedPrecondition))
+			continue
+		}
 		if r.Container != "" && t.Name != r.Container || t.running() == 0 || together[t.Sandbox] {
 			continue
 		}
