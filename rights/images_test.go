@@ -272,6 +272,7 @@ func TestImages(t *testing.T) {
 		"ProcOverProc":          {dump: func(d *dump) { d.mounts = append(d.mounts, d.mounts[1]) }, want: "two mounts"},
 		"NoVolume":              {dump: func(d *dump) { d.mounts = append(d.mounts[:2], d.mounts[3:]...) }, want: "nothing mounted"},
 		"WritableReadonlyPath":  {dump: func(d *dump) { d.mounts[4].Flags = proto.Uint32(0) }, want: `a mount at "/proc/sys"`},
+		"MaskedAfterARestore":   {dump: func(d *dump) { d.mounts[3].Fstype = proto.Uint32(uint32(mnt.Fstype_DEVTMPFS)) }},
 		"MaskedByNothing":       {dump: func(d *dump) { d.mounts[3] = mounted(mnt.Fstype_TMPFS, "/proc/kcore", 0) }, want: `a mount at "/proc/kcore"`},
 		"WritableRoot": {
 			spec: func(s *specs.Spec) { s.Root.Readonly = true },

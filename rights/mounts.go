@@ -76,8 +76,9 @@ func (r *Rights) accounted(m mount) bool {
 	}
 	switch {
 	case slices.Contains(r.spec.Linux.MaskedPaths, m.point):
+		// A restored container has the node's own, on another file system.
 		file := m.external && m.key == nullFile && m.root == "/null"
-		return m.kind == "tmpfs" && (file || !m.external && m.root == "/" && m.has(unix.MS_RDONLY))
+		return file || !m.external && m.kind == "tmpfs" && m.root == "/" && m.has(unix.MS_RDONLY)
 	case slices.Contains(r.spec.Linux.ReadonlyPaths, m.point):
 		return !m.external && m.has(unix.MS_RDONLY)
 	case m.point == "/dev/console":
