@@ -45,8 +45,8 @@ func (c choice) worthWaiting() bool {
 }
 
 // choose selects the newest sound checkpoint that a container may be restored
-// from. It changes nothing but that a checkpoint which does not verify goes
-// into quarantine.
+// from. It changes nothing but that a checkpoint which should never be looked at
+// again goes into quarantine: it does not verify, or its containers do not live.
 func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 	previous := a.previous(t)
 	t.Cause = causeOf(previous)
@@ -66,11 +66,11 @@ func (a *Agent) choose(ctx context.Context, t *tracked) (choice, error) {
 		result.reason, result.class = unusable(unknown.ID, unknown.Err.Error()), ClassUnusable
 	}
 	for _, c := range list {
-		reason, corrupt := a.objection(ctx, t, c, fault)
+		reason, condemned := a.objection(ctx, t, c, fault)
 		clone := a.wouldClone(t, c)
 		result.passing = result.passing || !clone && a.sourceLives(t, c)
-		if corrupt {
-			a.setAside(t, c.ID, reason, ClassDamaged)
+		if condemned != "" {
+			a.setAside(t, c.ID, reason, condemned)
 		}
 		result.candidates = append(result.candidates, candidate{c, reason})
 		if reason == "" && result.chosen == nil {
@@ -119,43 +119,52 @@ func (a *Agent) previous(t *tracked) *tracked {
 }
 
 // objection says why a checkpoint cannot be used for a container; it is empty
-// when it can. A corrupt one should never be looked at again.
-func (a *Agent) objection(ctx context.Context, t *tracked, c store.Checkpoint, fault bool) (reason string, corrupt bool) {
+// when it can. For one that should never be looked at again condemned is the
+// class of the reason.
+func (a *Agent) objection(ctx context.Context, t *tracked, c store.Checkpoint, fault bool) (reason string, condemned Class) {
 	m := c.Manifest
 	marks, err := a.store.Marks(c.ID)
 	if err != nil {
-		return err.Error(), errors.Is(err, store.ErrCorrupt)
+		return err.Error(), damage(err)
 	}
 	if reason := a.entitled(t, c, marks, fault); reason != "" {
-		return reason, false
+		return reason, ""
 	}
-	if reason := a.spent(marks); reason != "" {
-		return reason, false
+	if reason, condemned := a.spent(marks); reason != "" {
+		return reason, condemned
 	}
 	switch {
 	case m.ImageDigest != t.ImageDigest:
-		return fmt.Sprintf("it is of another image (%.19s, now %.19s)", m.ImageDigest, t.ImageDigest), false
+		return fmt.Sprintf("it is of another image (%.19s, now %.19s)", m.ImageDigest, t.ImageDigest), ""
 	case m.Fingerprint != t.Fingerprint:
-		return "the container's spec has changed since (command, environment, mounts, user or rlimits)", false
+		return "the container's spec has changed since (command, environment, mounts, user or rlimits)", ""
 	}
 	if reason := a.node.objection(m); reason != "" {
-		return reason, false
+		return reason, ""
 	}
 	if err := a.store.Verify(ctx, c, store.Quick); err != nil {
-		return err.Error(), errors.Is(err, store.ErrCorrupt)
+		return err.Error(), damage(err)
 	}
 	return a.setObjection(ctx, t, c, fault)
 }
 
-// spent says what has happened to a checkpoint that it is not used any more.
-func (a *Agent) spent(marks store.Marks) string {
-	switch {
-	case marks.Completed:
-		return "its container ended by itself with exit code 0"
-	case marks.Attempts >= a.Config().Limits.MaxRestores:
-		return fmt.Sprintf("it was restored %d times and the container did not settle", marks.Attempts)
+// damage condemns what is corrupt, and nothing that could not be read just now.
+func damage(err error) Class {
+	if errors.Is(err, store.ErrCorrupt) {
+		return ClassDamaged
 	}
 	return ""
+}
+
+// spent says what has happened to a checkpoint that it is not used any more.
+func (a *Agent) spent(marks store.Marks) (reason string, condemned Class) {
+	switch {
+	case marks.Completed:
+		return "its container ended by itself with exit code 0", ""
+	case marks.Attempts >= a.Config().Limits.MaxRestores:
+		return fmt.Sprintf("it was restored %d times and the container did not settle", marks.Attempts), ClassUnsettled
+	}
+	return "", ""
 }
 
 // entitled says why a checkpoint is not for this container at all.

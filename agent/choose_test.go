@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -274,6 +275,9 @@ func TestLivenessKillsCountAgainstACheckpoint(t *testing.T) {
 	last := w.container("redis-0", "s1", nil)
 	w.starts(last)
 	w.cold(last, "did not settle")
+	if _, err := w.agent.store.Get(c.ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the checkpoint is still to be had (%v), want it in quarantine", err)
+	}
 }
 
 func TestChangedSpecStartsCold(t *testing.T) {

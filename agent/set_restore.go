@@ -23,53 +23,53 @@ func (t *tracked) heeds(c store.Checkpoint) bool {
 
 // setObjection says why a checkpoint cannot be used as one of a set; empty when
 // it can, or need not. A corrupt set should never be looked at again.
-func (a *Agent) setObjection(ctx context.Context, t *tracked, c store.Checkpoint, fault bool) (reason string, corrupt bool) {
+func (a *Agent) setObjection(ctx context.Context, t *tracked, c store.Checkpoint, fault bool) (reason string, condemned Class) {
 	switch {
 	case !t.consistent():
-		return "", false
+		return "", ""
 	case len(c.Set) == 0:
-		return "it is of this container alone, and rekindle.dev/consistency is pod", false
+		return "it is of this container alone, and rekindle.dev/consistency is pod", ""
 	}
 	if reason := a.apart(t, c); reason != "" {
-		return reason, false
+		return reason, ""
 	}
 	for _, m := range c.Set {
 		if m.ID == c.ID {
 			continue
 		}
-		if reason, corrupt := a.memberObjection(ctx, t, c, m, fault); reason != "" {
-			return fmt.Sprintf("the checkpoint of container %s in its set cannot be used: %s", m.Container, reason), corrupt
+		if reason, condemned := a.memberObjection(ctx, t, c, m, fault); reason != "" {
+			return fmt.Sprintf("the checkpoint of container %s in its set cannot be used: %s", m.Container, reason), condemned
 		}
 	}
-	return "", false
+	return "", ""
 }
 
 // memberObjection says why another member of a container's set cannot be used.
 // What its container will be created with is not known yet.
-func (a *Agent) memberObjection(ctx context.Context, t *tracked, c store.Checkpoint, m store.Member, fault bool) (reason string, corrupt bool) {
+func (a *Agent) memberObjection(ctx context.Context, t *tracked, c store.Checkpoint, m store.Member, fault bool) (reason string, condemned Class) {
 	other, err := a.store.Get(m.ID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return "it is gone", false
+		return "it is gone", ""
 	case err != nil:
-		return err.Error(), errors.Is(err, store.ErrCorrupt)
+		return err.Error(), damage(err)
 	case other.Namespace != c.Namespace || other.Workload != c.Workload || other.Container != m.Container || !reflect.DeepEqual(other.Set, c.Set):
-		return "it is not of this set", false
+		return "it is not of this set", ""
 	}
 	marks, err := a.store.Marks(m.ID)
 	if err != nil {
-		return err.Error(), errors.Is(err, store.ErrCorrupt)
+		return err.Error(), damage(err)
 	}
 	if reason := a.entitled(t, other, marks, fault); reason != "" {
-		return reason, false
+		return reason, ""
 	}
-	if reason := a.spent(marks); reason != "" {
-		return reason, false
+	if reason, condemned := a.spent(marks); reason != "" {
+		return reason, condemned
 	}
 	if err := a.store.Verify(ctx, other, store.Quick); err != nil {
-		return err.Error(), errors.Is(err, store.ErrCorrupt)
+		return err.Error(), damage(err)
 	}
-	return "", false
+	return "", ""
 }
 
 // apart says why a container cannot join the others of its pod in a set. Each of

@@ -17,7 +17,8 @@ func (a *app) list() *cobra.Command {
 		Long: `List the checkpoints of this node, the newest first. STATE is
   ready      may be restored
   claimed    belongs to a pod that was restored from it
-  suspect    was restored too often without the container settling
+  suspect    was restored too often without the container settling; the next
+             start in its place puts it into quarantine
   completed  its container has ended by itself, with exit code 0
   unknown    what is noted about it cannot be read
 and "pinned" beside it, if it is.

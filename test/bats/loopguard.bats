@@ -59,7 +59,7 @@ lives_at() { [[ $(restarts doomed) == "$1" && $(kubectl get pod doomed -o jsonpa
 
 restores_of() { decisions doomed | grep -c "^restore taken $1" || true; }
 
-@test "a container that dies after every restore is given each checkpoint max_restores times, and then a cold start" {
+@test "a container that dies after every restore is given each checkpoint max_restores times, and then a cold start; the checkpoints stay out" {
   local older newer
   doomed 0.5
   older=$(checkpoint doomed)
@@ -73,9 +73,23 @@ restores_of() { decisions doomed | grep -c "^restore taken $1" || true; }
   run -0 bash -c "grep -E '^(restore|cold-start)' | cut -d' ' -f1-3" < <(decisions doomed)
   [[ ${lines[*]} == "cold-start taken - restore taken $older restore taken $older restore taken $newer restore taken $newer cold-start taken -" ]]
   has 'restored 2 times and the container did not settle' decisions doomed
-  # It stays as it is.
+  # It stays as it is, and does not bring them back by living.
   sleep_until_settled
   lives_at 5
+  apart "$newer" "$older"
+  crash doomed
+  has 'cold-start taken - there is no checkpoint yet' decisions doomed
+  # What CRIU and runc wrote is still there to look at.
+  [[ $(rekindle logs "$newer" --list | grep -c ' restore ') == 2 ]]
+}
+
+# apart ID...: each is in quarantine, with the reason beside it.
+apart() {
+  local id
+  for id in "$@"; do
+    has 'did not settle' cat "$LAB_DIR/store/quarantine/$id.reason" || return
+    [[ -d $LAB_DIR/store/quarantine/$id ]] || return
+  done
 }
 
 # The cold container has outlived what counts as settled.
