@@ -11,8 +11,8 @@ import (
 	"github.com/rekindle-dev/rekindle/store"
 )
 
-// restore executes the shim's order. The images may not give a process more than
-// the new container's spec allows, and have to be what was dumped.
+// restore executes the shim's order. The images may not give a new container more
+// than its spec allows, and have to be what was dumped.
 func restore(ctx context.Context, call criu.Call, order api.Restore) error {
 	from := criu.Source{Images: order.Images, Work: order.Work, Config: order.Config, AtOnce: order.AtOnce}
 	if order.Handover != nil {
@@ -22,12 +22,19 @@ func restore(ctx context.Context, call criu.Call, order api.Restore) error {
 		}
 		from.Images, from.Inherited = order.Handover.Images, inherited
 	}
+	if order.AtOnce {
+		// The container is resumed where it was: what its images have it had until a
+		// moment ago, in this very bundle, and they have not left the node since.
+		return criu.Restore(ctx, order.Runc, call, from, criu.Checks{
+			Before: func() error { return nil },
+			During: func(ctx context.Context) error { return verify(ctx, order) },
+		})
+	}
 	allowed, err := rights.Of(call.Bundle)
 	if err != nil {
 		return err
 	}
 	return criu.Restore(ctx, order.Runc, call, from, criu.Checks{
-		// Those of the checkpoint, from which the shim makes those with sockets.
 		Before: func() error { return allowed.Images(order.Images) },
 		During: func(ctx context.Context) error { return verify(ctx, order) },
 		After:  allowed.Restored,
