@@ -43,8 +43,10 @@ func TestTwoTenants(t *testing.T) {
 		theirs[w.checkpointBy(a, policy.Stop).ID] = true
 		w.gone(a, killed)
 	}
-	names := []string{"default", "other", "redis-0", "web-abc12-aaaaa", "web-abc12-bbbbb", "sum-x7k2p", "sum-0-x7k2p", "pod.redis-0",
-		"default.redis-0", "default-redis-0", "app", "..", "../default", "default/pod.redis-0", "other/../default", "", "template.web-abc12", "%2e%2e", "x"}
+	names := []string{
+		"default", "other", "redis-0", "web-abc12-aaaaa", "web-abc12-bbbbb", "sum-x7k2p", "sum-0-x7k2p", "pod.redis-0",
+		"default.redis-0", "default-redis-0", "app", "..", "../default", "default/pod.redis-0", "other/../default", "", "template.web-abc12", "%2e%2e", "x",
+	}
 	keys := []string{"pod-template-hash", jobNameLabel, jobUIDLabel, jobIndexLabel, "statefulset.kubernetes.io/pod-name", "app", "io.kubernetes.pod.namespace"}
 	values := append([]string{"abc12", "sum", "u1", "u2", "0", "-1", "sum-0"}, names...)
 	pick := func(list []string) string { return list[r.IntN(len(list))] }

@@ -1,5 +1,7 @@
 package store
 
+import "os"
+
 // Escape and Unescape are what manifests do to names.
 var (
 	Escape   = escape
@@ -26,4 +28,16 @@ func SetMaxLogBytes(t interface{ Cleanup(func()) }, n int64) {
 	before := maxLogBytes
 	maxLogBytes = n
 	t.Cleanup(func() { maxLogBytes = before })
+}
+
+// LeaveOutSyncs does not sync what skip says, for the rest of a test.
+func LeaveOutSyncs(t interface{ Cleanup(func()) }, skip func(path string) bool) {
+	before := syncFile
+	syncFile = func(f *os.File) error {
+		if skip(f.Name()) {
+			return nil
+		}
+		return before(f)
+	}
+	t.Cleanup(func() { syncFile = before })
 }
