@@ -68,6 +68,9 @@ func (a *Agent) keepVigil(ctx context.Context, t *tracked, flaps int) int {
 		if t.running() != e.pid { // it ends, or has slept
 			return v.flaps
 		}
+		if v.loud(signalTimer) {
+			list = append(list, e.timer(v.window()))
+		}
 		v.see(began, list, err)
 		cost := time.Since(began)
 		a.metrics.lookedForIdle(cost)
@@ -94,41 +97,53 @@ func (v *vigil) nextLook(cost time.Duration) time.Duration {
 // a decision that is kept and logged.
 func (a *Agent) idle(ctx context.Context, t *tracked, v *vigil, e *eye) {
 	reason := fmt.Sprintf("the container was idle for %s", words(v.window()))
+	act := a.checkpointIdle
 	if v.idle.Action == policy.SuspendIdle {
-		s := e.timer(v.window())
-		v.see(time.Now(), []seen{s}, nil)
-		if s.loud {
-			v.hold(time.Now().Add(v.idle.After))
+		timer := e.timer(v.window())
+		v.see(time.Now(), []seen{timer}, nil)
+		if timer.loud { // it has work of its own to do by then
 			return
 		}
-		if err := a.sleepless(ctx, t); err != nil {
-			a.decide(t.Facts, Decision{
-				Action: ActionSuspend, Outcome: Refused, Trigger: policy.Idle, Class: ClassUnsupported, Reason: err.Error(),
-			})
-			v.fired(time.Now(), false)
-			return
-		}
-		v.fired(time.Now(), a.Suspend(ctx, t.ID, reason) == nil)
+		act = a.suspendIdle
+	}
+	err := act(ctx, t, reason)
+	var s *skip
+	if errors.As(err, &s) && s.class != ClassUnchanged {
+		v.hold(time.Now().Add(max(s.wait, v.idle.After, a.holdFor(s))))
 		return
 	}
+	v.fired(time.Now(), err == nil || s != nil)
+}
+
+// holdFor is how long it makes no sense to try again for that reason.
+func (a *Agent) holdFor(s *skip) time.Duration {
+	if s.class == ClassUnsettled {
+		return a.Config().Limits.Settle.Duration
+	}
+	return 0
+}
+
+// checkpointIdle makes one checkpoint of an idle container, if there is reason to.
+func (a *Agent) checkpointIdle(ctx context.Context, t *tracked, reason string) error {
 	if s := a.spare(t); s != nil {
 		a.decide(t.Facts, Decision{
 			Action: ActionCheckpoint, Outcome: Skipped, Trigger: policy.Idle, Reason: s.reason, Class: s.class,
 		})
-		if s.class == ClassUnchanged {
-			v.fired(time.Now(), true)
-			return
-		}
-		v.hold(time.Now().Add(max(v.idle.After, a.Config().Limits.Settle.Duration)))
-		return
+		return s
 	}
 	_, err := a.Checkpoint(ctx, t.ID, policy.Idle, reason)
-	var s *skip
-	if errors.As(err, &s) && s.wait > 0 {
-		v.hold(time.Now().Add(s.wait))
-		return
+	return err
+}
+
+// suspendIdle puts an idle container to sleep, unless that must not be.
+func (a *Agent) suspendIdle(ctx context.Context, t *tracked, reason string) error {
+	if err := a.sleepless(ctx, t); err != nil {
+		a.decide(t.Facts, Decision{
+			Action: ActionSuspend, Outcome: Refused, Trigger: policy.Idle, Class: ClassUnsupported, Reason: err.Error(),
+		})
+		return err
 	}
-	v.fired(time.Now(), err == nil)
+	return a.Suspend(ctx, t.ID, reason)
 }
 
 // sleepless says why a container must not be suspended, although it is idle: the

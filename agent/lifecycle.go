@@ -12,7 +12,6 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/rekindle-dev/rekindle/api"
-	"github.com/rekindle-dev/rekindle/conf"
 	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
@@ -33,30 +32,7 @@ func (a *Agent) Started(ctx context.Context, id string, pid int) {
 	watch, stop := context.WithCancel(a.ctx)
 	t.begin(pid, stop)
 	a.noteSuspension(t)
-	if t.RestoredFrom == "" || !a.settleTicket(t) {
-		t.settled.Store(true)
-	} else {
-		a.workers.Go(func() { a.awaitSettled(watch, t) })
-	}
-	if t.policy.Has(policy.Interval) {
-		a.workers.Go(func() { a.every(watch, t) })
-	}
-	t.warmed.Store(t.Warm)
-	if t.policy.Has(policy.Ready) && t.RestoredFrom == "" && !t.Warm {
-		a.workers.Go(func() { a.onceReady(watch, t) })
-	}
-	if t.policy.Has(policy.Pressure) {
-		a.workers.Go(func() { a.watchMemory(watch, t) })
-	}
-	if t.policy.Has(policy.Idle) {
-		a.workers.Go(func() { a.watchIdle(watch, t) })
-	}
-	if !t.policy.Sleep.WakeAt.IsZero() {
-		a.workers.Go(func() { a.wakeInTime(watch, t) })
-	}
-	if t.asleep() && a.Config().Sleep.AtStart == conf.WakeAtStart {
-		a.workers.Go(func() { a.wakeAtStart(watch, t) })
-	}
+	a.watchOver(watch, t)
 	log.G(ctx).WithField("container", id).Debug("watching container")
 }
 

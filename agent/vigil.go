@@ -97,6 +97,11 @@ func (v *vigil) see(now time.Time, list []seen, err error) {
 	}
 }
 
+// loud tells whether a signal was loud at the last look.
+func (v *vigil) loud(name string) bool {
+	return slices.ContainsFunc(v.signals, func(s signal) bool { return s.name == name && s.loud })
+}
+
 // portrait is a copy for others to look at.
 func (v *vigil) portrait() *vigil {
 	p := *v
