@@ -15,9 +15,9 @@ const (
 	looksPerWindow = 5
 	// leastPause and mostPause bound the time between two looks.
 	leastPause, mostPause = 200 * time.Millisecond, 30 * time.Second
-	// lookShare is the part of a processor that looking at one container may take:
-	// for a hundred of them it is a hundredth.
-	lookShare = 10_000
+	// lookShare is the part of a processor that looking at one container may take: for
+	// a hundred of them it is less than a hundredth.
+	lookShare = 15_000
 )
 
 // watchIdle fires the idle trigger for one container until ctx ends, over all its

@@ -160,8 +160,8 @@ func TestNextLookCostsLittle(t *testing.T) {
 	tests := map[string]struct{ after, cost, want time.Duration }{
 		"often enough to be in time":  {10 * time.Second, 0, 2 * time.Second},
 		"not for nothing":             {time.Hour, 0, 30 * time.Second},
-		"a tenth of a millisecond":    {5 * time.Second, 100 * time.Microsecond, time.Second},
-		"a whole one":                 {30 * time.Second, time.Millisecond, 10 * time.Second},
+		"a tenth of a millisecond":    {5 * time.Second, 100 * time.Microsecond, 1500 * time.Millisecond},
+		"a whole one":                 {time.Minute, time.Millisecond, 15 * time.Second},
 		"a dear one, and still twice": {30 * time.Second, time.Second, 15 * time.Second},
 		"soon":                        {time.Second, 0, 200 * time.Millisecond},
 	}
