@@ -70,22 +70,39 @@ func (s socket) bytes() uint64 { return s.received + s.sent }
 func inNetwork(pid int, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// The thread is in that namespace for good, and ends with this goroutine
-		// because it stays locked to it.
 		runtime.LockOSThread()
-		done <- func() error {
-			ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
-			if err != nil {
-				return fmt.Errorf("open network namespace: %w", err)
-			}
-			defer ns.Close()
-			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter network namespace: %w", err)
-			}
-			return f()
-		}()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("open own network namespace: %w", err)
+			return
+		}
+		defer home.Close()
+		err = enter(pid)
+		if err == nil {
+			err = f()
+		}
+		// A thread that cannot come back stays locked, and ends with this goroutine.
+		if herr := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); herr == nil {
+			runtime.UnlockOSThread()
+		} else {
+			err = errors.Join(err, fmt.Errorf("come back from network namespace: %w", herr))
+		}
+		done <- err
 	}()
 	return <-done
+}
+
+func enter(pid int) error {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer ns.Close()
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	return nil
 }
 
 // openDiag opens a socket to ask about the sockets of the thread's namespace.
