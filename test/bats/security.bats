@@ -108,8 +108,10 @@ bundle_annotation() {
 hostile() {
   local sound
   workload hostile | kubectl create --dry-run=client -o json -f - |
-    jq --rawfile value "$1" '.metadata.annotations += {
-      "rekindle.dev/on": ("request,ready," + $value),
+    jq --rawfile value "$1" '.metadata.annotations += ([
+      "idle-after", "idle-action", "idle-cpu", "idle-traffic", "stay-awake", "connections", "probes", "stop-asleep", "wake-at"
+      ] | map({"rekindle.dev/\(.)": $value}) | add) | .metadata.annotations += {
+      "rekindle.dev/on": ("request,ready,idle," + $value),
       "rekindle.dev/interval": $value, "rekindle.dev/keep": $value, "rekindle.dev/restore": $value,
       "rekindle.dev/ready": $value,
       "app.rekindle.dev/restore": $value, "app.rekindle.dev/containers": $value,
@@ -123,7 +125,7 @@ hostile() {
   rekindle explain default/hostile >"$BATS_TEST_TMPDIR/explain"
   run ! grep -qP '[\x00-\x08\x0b-\x1f\x7f]' "$BATS_TEST_TMPDIR/explain"
   (($(wc -c <"$BATS_TEST_TMPDIR/explain") < 20000))
-  for key in interval keep ready restore; do
+  for key in interval keep ready restore idle-after idle-action idle-cpu idle-traffic stay-awake connections probes stop-asleep wake-at; do
     has "rekindle.dev/$key" jq -r '.containers[0].problems[].key' <<<"$(rekindle explain default/hostile -o json)"
   done
   run ! grep -qP '[\x00-\x08\x0b-\x1f\x7f]' "$LAB_DIR/log/rekindled.log"
@@ -144,7 +146,7 @@ hostile() {
 
 @test "values as long as Kubernetes allows are refused, and shown cut" {
   # All annotations of a pod together may have 256 KiB.
-  head -c 35000 /dev/zero | tr '\0' 9 >"$BATS_TEST_TMPDIR/value"
+  head -c 15000 /dev/zero | tr '\0' 9 >"$BATS_TEST_TMPDIR/value"
   hostile "$BATS_TEST_TMPDIR/value"
 }
 
