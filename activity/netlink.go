@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,6 +51,12 @@ const (
 	// bytes. More is not needed to know that much has happened.
 	keptEvents = 256 << 10
 )
+
+// answerSize is what the kernel puts into one answer at most, in bytes. Containers are
+// looked at one after the other mostly, so few buffers do for many of them.
+const answerSize = 32 << 10
+
+var buffers = sync.Pool{New: func() any { return new([answerSize]byte) }}
 
 var errTooMany = errors.New("there are too many connections to look at")
 
@@ -135,12 +142,14 @@ func openEvents() (int, error) {
 }
 
 // list asks for the TCP sockets of one address family.
-func list(fd int, family uint8, buffer []byte, visit func(socket)) error {
+func list(fd int, family uint8, visit func(socket)) error {
+	buffer := buffers.Get().(*[answerSize]byte)
+	defer buffers.Put(buffer)
 	if err := unix.Sendto(fd, listRequest(family), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("ask for sockets: %w", err)
 	}
 	for total := 0; ; {
-		n, _, err := unix.Recvfrom(fd, buffer, 0)
+		n, _, err := unix.Recvfrom(fd, buffer[:], 0)
 		if err != nil {
 			return fmt.Errorf("list sockets: %w", err)
 		}
@@ -167,9 +176,11 @@ func list(fd int, family uint8, buffer []byte, visit func(socket)) error {
 
 // ended reads what the kernel has told since. It does not wait. When more was told
 // than is kept, it fails with errTooMany.
-func ended(fd int, buffer []byte, visit func(socket)) error {
+func ended(fd int, visit func(socket)) error {
+	buffer := buffers.Get().(*[answerSize]byte)
+	defer buffers.Put(buffer)
 	for {
-		n, _, err := unix.Recvfrom(fd, buffer, unix.MSG_DONTWAIT)
+		n, _, err := unix.Recvfrom(fd, buffer[:], unix.MSG_DONTWAIT)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil

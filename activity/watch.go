@@ -16,7 +16,6 @@ type Watch struct {
 	// ask is for questions; told has what the kernel tells by itself, or is -1 while
 	// so much happens that nobody needs to be told.
 	ask, told int
-	buffer    []byte
 	ledger    *ledger
 	owners    owners
 	last      counters
@@ -29,7 +28,7 @@ type Watch struct {
 // of the container; it is asked for when a socket is new.
 func Open(init int, processes func() ([]int, error)) (*Watch, error) {
 	w := &Watch{
-		init: init, told: -1, buffer: make([]byte, 32<<10), ledger: newLedger(),
+		init: init, told: -1, ledger: newLedger(),
 		owners: owners{processes: processes, inodes: map[uint32]bool{}, ports: map[uint16]bool{}},
 	}
 	err := inNetwork(init, func() (err error) {
@@ -128,7 +127,7 @@ func (w *Watch) gone() (gone []socket, err error) {
 	if w.told < 0 {
 		return nil, errTooMany
 	}
-	err = ended(w.told, w.buffer, func(s socket) {
+	err = ended(w.told, func(s socket) {
 		if s.remote.Port() != 0 { // that one was never connected
 			gone = append(gone, s)
 		}
@@ -176,12 +175,12 @@ func (w *Watch) strange(gone []socket) bool {
 
 func (w *Watch) list(visit func(socket)) error {
 	if inUse(w.init, "sockstat", "TCP:") {
-		if err := list(w.ask, unix.AF_INET, w.buffer, visit); err != nil {
+		if err := list(w.ask, unix.AF_INET, visit); err != nil {
 			return err
 		}
 	}
 	if inUse(w.init, "sockstat6", "TCP6:") {
-		return list(w.ask, unix.AF_INET6, w.buffer, visit)
+		return list(w.ask, unix.AF_INET6, visit)
 	}
 	return nil
 }
