@@ -158,3 +158,16 @@ func TestRepeatedSkipIsNoNews(t *testing.T) {
 		t.Errorf("history=%v", list)
 	}
 }
+
+// Containers that start together are not dumped together for ever, and none is
+// dumped much more often than it asks for.
+func TestJitter(t *testing.T) {
+	least, most := time.Hour, time.Duration(0)
+	for range 1000 {
+		d := jitter(time.Minute)
+		least, most = min(least, d), max(most, d)
+	}
+	if least < 54*time.Second || most > 66*time.Second || most-least < 6*time.Second {
+		t.Errorf("between %s and %s, want a tenth of a minute to both sides, and use of it", least, most)
+	}
+}

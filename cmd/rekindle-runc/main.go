@@ -38,10 +38,9 @@ func main() {
 		if err != nil {
 			fail(call, err)
 		}
-	case ordered && call.Command == "start" && order.Stand:
 	case ordered && call.Command == "start":
 		err := failpoint.ExecutorStart.Hit()
-		if err == nil && !order.AtOnce {
+		if err == nil && !order.AtOnce && !order.Stand {
 			err = criu.Continue(call.ID, order.OOMScoreAdj)
 		}
 		if err != nil {

@@ -67,7 +67,7 @@ events() {
 told() { wait_for 60 has "$2" events "$1"; }
 
 # metric NAME{LABELS} prints its value.
-metric() { in-node curl -sS --max-time 5 http://127.0.0.1:19464/metrics | awk -v name="$1" '$1 == name { print $2 }'; }
+metric() { in-node curl -sS --max-time 5 http://127.0.0.1:19464/metrics | awk -v name="$1" '$1 == name { printf "%d\n", $2 }'; }
 
 above() { (($(metric "$1") > $2)); }
 equals() { [[ $(metric "$1") == "$2" ]]; }
@@ -151,7 +151,10 @@ equals() { [[ $(metric "$1") == "$2" ]]; }
 @test "metrics count by trigger, outcome and class, and gauges tell what is there" {
   above 'rekindle_decisions_total{action="checkpoint",outcome="taken",reason="none",trigger="request"}' 0
   above 'rekindle_decisions_total{action="restore",outcome="failed",reason="restore",trigger=""}' 0
-  above rekindle_commit_seconds_count 0
+  local name
+  for name in pause dump commit restore admit preflight; do above "rekindle_${name}_seconds_count" 0; done
+  above rekindle_checkpoint_bytes_total 0
+  wait_for 10 equals rekindle_checkpoints "$(rekindle list -o json | jq '.checkpoints | length')"
   wait_for 10 equals rekindle_checkpoints_quarantined "$(find "$LAB_DIR/store/quarantine" -mindepth 1 -maxdepth 1 -type d | wc -l)"
   wait_for 10 equals rekindle_containers_managed 1
   wait_for 10 equals rekindle_containers_unsettled 0

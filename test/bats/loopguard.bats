@@ -14,6 +14,7 @@ setup_file() {
 [limits]
 max_restores = 2
 settle = "4s"
+fault_margin = "8s"
 TOML
 }
 
@@ -21,6 +22,7 @@ teardown_file() {
   load lab
   load faults
   gone doomed
+  gone hanging
   settings_again
 }
 
@@ -141,3 +143,25 @@ tried() { grep -q "restored in .*checkpoint=$1" "$LAB_DIR/log/rekindled.log"; }
 
 # unsuspected ID: no restore of it is held against it.
 unsuspected() { [[ $(rekindle inspect "$1" -o json | jq -r '.marks.attempts // 0') == 0 ]]; }
+
+# hang POD: no answer comes any more.
+hang() { http "$1" /hang >/dev/null; }
+
+counted_from() { at_least "$(($2 + 90))" "$(count "$1")"; }
+
+@test "after a failed liveness probe a checkpoint is preferred that is older than the hang may be" {
+  local older newer began
+  more='livenessProbe: { httpGet: { port: 8080, path: /healthz }, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 2 }' \
+    counter hanging
+  older=$(checkpoint hanging)
+  began=$(count hanging)
+  # Eight seconds and more, as the program itself counts them.
+  wait_for 20 counted_from hanging "$began"
+  hang hanging
+  newer=$(checkpoint hanging)
+  wait_for 30 restarted 0 hanging
+  comes_from hanging "$older"
+  explains hanging "as by a failed liveness probe"
+  wait_for 20 counts_on hanging
+  listed "$newer"
+}

@@ -1,10 +1,10 @@
 // Command pair is one of two programs that can tell whether they are of one
 // moment. "pair lead" counts, and goes on to the next number only when "pair
-// follow" has taken the last one; both also keep their number in a file in
-// /dev/shm, or in the folder that is the second argument. A
-// follower that is given another number than the one it took last, or the one
-// after that, has met a leader of another time, and remembers it. / answers with
-// what each knows: the leader on port 8080, the follower on port 8081.
+// follow" has taken the last one; both also keep their number, and one that grows
+// all the time, in a file in /dev/shm, or in the folder that is the second
+// argument. A follower that is given another number than the one it took last, or
+// the one after that, has met a leader of another time, and remembers it. /
+// answers with what each knows: the leader on port 8080, the follower on 8081.
 package main
 
 import (
@@ -32,8 +32,10 @@ type program struct {
 	Number uint64 `json:"number"`
 	// Torn says where a number did not follow upon the one before.
 	Torn string `json:"torn"`
-	// Shared is false when the number in the file was another one.
+	// Shared is false when what it keeps in the file was changed by somebody else.
 	Shared bool `json:"shared"`
+	// ticks counts on, whether or not the other one is there.
+	ticks  uint64
 	memory []byte
 }
 
@@ -54,6 +56,7 @@ func run(role, folder string) error {
 	if err := p.share(folder + "/pair-" + role); err != nil {
 		return err
 	}
+	go p.tick()
 	http.HandleFunc("/{$}", p.tell)
 	http.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
 	if role == "follow" {
@@ -80,9 +83,23 @@ func (p *program) share(name string) error {
 
 // set takes a number over.
 func (p *program) set(n uint64) {
-	p.Shared = p.Shared && binary.LittleEndian.Uint64(p.memory) == p.Number
-	p.Number = n
-	binary.LittleEndian.PutUint64(p.memory, n)
+	p.Number = p.keep(0, p.Number, n)
+}
+
+// tick changes the file all the time.
+func (p *program) tick() {
+	for range time.Tick(pace) {
+		p.mutex.Lock()
+		p.ticks = p.keep(8, p.ticks, p.ticks+1)
+		p.mutex.Unlock()
+	}
+}
+
+// keep replaces a number in the file.
+func (p *program) keep(at int, was, now uint64) uint64 {
+	p.Shared = p.Shared && binary.LittleEndian.Uint64(p.memory[at:]) == was
+	binary.LittleEndian.PutUint64(p.memory[at:], now)
+	return now
 }
 
 func (p *program) lead() {
