@@ -34,6 +34,10 @@ func (p Pod) together(c container, pol policy.Policy, cfg conf.Config) []Note {
 	}
 	notes := []Note{{Field: field, Text: "frozen, checkpointed and restored together with " + strings.Join(others, ", ") +
 		"; when it ends alone, in a pod whose other containers go on, it starts cold"}}
+	if pol.Has(policy.Idle) {
+		notes = append(notes, Note{Field: field, Text: "each container sleeps by itself; while one does, none of them is checkpointed, " +
+			"and a successor does not go on from where it sleeps"})
+	}
 	if pol.Has(policy.Stop) && len(late) > 0 {
 		notes = append(notes, Note{Field: field, Text: strings.Join(late, ", ") + ": where the signals come more than " + policy.GatherTime.String() +
 			" apart there is no checkpoint at the stop"})

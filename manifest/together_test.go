@@ -20,6 +20,7 @@ func TestJudgeTogether(t *testing.T) {
 		"Init":     {"interval}}\nspec: {runtimeClassName: rekindle, initContainers: [{name: i}], containers: [{name: a}]}\n", []string{"by itself"}},
 		"Sidecar":  {"stop}}\nspec: {runtimeClassName: rekindle, initContainers: [{name: s, restartPolicy: Always}], containers: [{name: a}]}\n", []string{"together with s;", "container s gets its stop signal when the others have ended: where the signals come more than 2s apart"}},
 		"PreStop":  {"stop}}\nspec: {runtimeClassName: rekindle, containers: [{name: a}, {name: b, lifecycle: {preStop: {exec: {}}}}]}\n", []string{"together with b;", "container b gets its stop signal after its preStop hook"}},
+		"Idle":     {"idle}}\nspec: {runtimeClassName: rekindle, containers: [{name: a}, {name: b}]}\n", []string{"together with b;", "sleeps by itself"}},
 		"NoStop":   {"interval}}\nspec: {runtimeClassName: rekindle, containers: [{name: a}, {name: b, lifecycle: {preStop: {exec: {}}}}]}\n", []string{"together with b;"}},
 		"Override": {"interval, a.rekindle.dev/on: stop}}\nspec: {runtimeClassName: rekindle, containers: [{name: a}, {name: b}]}\n", []string{"together with b;"}},
 	}

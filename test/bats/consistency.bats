@@ -237,7 +237,7 @@ hangs() { grep -q hangs "$criu_calls"; }
 @test "when the daemon is killed in the middle, both go on at once, and there is no checkpoint of either" {
   pair
   hanging_dump "$(container_id "$pod" follow)"
-  rekindle checkpoint "default/$pod" >/dev/null 2>&1 &
+  rekindle checkpoint "default/$pod" >/dev/null 2>&1 3>&- &
   wait_for 20 hangs
   [[ $(freezer_of "$(init_pid "$pod" lead)") == FROZEN && $(freezer_of "$(init_pid "$pod" follow)") == FROZEN ]]
   lab-service kill rekindled
@@ -256,6 +256,22 @@ both_unharmed_but_staged() {
   wait_for 10 thawed "$pod" follow
   of_one_moment
 }
+
+@test "a pod that is force-deleted in the middle ends, and nothing is left" {
+  local pids=() pid
+  pair
+  pids=("$(init_pid "$pod" lead)" "$(init_pid "$pod" follow)")
+  hanging_dump "$(container_id "$pod" follow)"
+  rekindle checkpoint "default/$pod" >/dev/null 2>&1 3>&- &
+  wait_for 20 hangs
+  kubectl delete pod "$pod" --grace-period=0 --force >/dev/null 2>&1
+  for pid in "${pids[@]}"; do wait_for 30 ended_in_node "$pid"; done
+  wait_for 20 nothing_staged
+  wait_for 10 no_remains
+  wait || true
+  [[ -z $(rekindle list -o json | jq -r '.checkpoints[]?.id') ]]
+}
+ended_in_node() { ! in-node kill -0 "$1" 2>/dev/null; }
 
 @test "the whole pause is bounded by limits.dump_timeout" {
   settings <<TOML

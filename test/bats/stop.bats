@@ -247,6 +247,23 @@ deleted() { [[ -z $(kubectl get pod "$1" --ignore-not-found -o name) ]]; }
   with_stop_budget 10s
 }
 
+@test "a second stop signal ends the wait for the checkpoint, and the container gets its signal" {
+  with_stop_budget 60s
+  grace=60 pod twice busybox "$polite" rekindle.dev/on=stop
+  counting twice
+  local id
+  id=$(container_id twice)
+  timeout 100 kubectl logs -f twice >"$BATS_TEST_TMPDIR/log" 3>&- &
+  hangs_in_dump twice
+  in-node ctr -n k8s.io task kill -s SIGTERM "$id"
+
+  wait_for 10 has goodbye cat "$BATS_TEST_TMPDIR/log"
+  wait_for 20 deleted twice
+  wait
+  wait_for 10 nothing_staged
+  with_stop_budget 10s
+}
+
 @test "SIGKILL ends the wait for the checkpoint, and the container, at once" {
   pod forced busybox "$polite" rekindle.dev/on=stop
   counting forced

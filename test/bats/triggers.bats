@@ -19,7 +19,7 @@ interval_min = "1s"
 settle = "1s"
 pressure = 50
 concurrent_dumps = 4
-dump_timeout = "20s"
+dump_timeout = "12s"
 TOML
 }
 
@@ -34,6 +34,7 @@ teardown_file() {
 setup() {
   load lab
   load faults
+  clean
 }
 
 teardown() {
