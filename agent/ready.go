@@ -43,6 +43,9 @@ func (a *Agent) onceReady(ctx context.Context, t *tracked) {
 		a.decide(t.Facts, Decision{Action: ActionCheckpoint, Outcome: Skipped, Trigger: policy.Ready, Class: ClassTimeout, Reason: err.Error()})
 		return
 	}
+	if t.consistent() && !a.othersStarted(ctx, t) {
+		return
+	}
 	t.warmed.Store(true)
 	if other := a.unready(t); other != nil {
 		a.decide(t.Facts, Decision{
@@ -67,6 +70,28 @@ func (a *Agent) onceReady(ctx context.Context, t *tracked) {
 	made, _ := a.Checkpoint(ctx, t.ID, policy.Ready, "the container is ready ("+t.policy.Ready.String()+")")
 	for _, c := range made {
 		a.share(ctx, t, c)
+	}
+}
+
+// othersStarted waits until no container of the pod has been created for a while,
+// for what is not there yet cannot be waited for. It returns false when ctx ends
+// first.
+func (a *Agent) othersStarted(ctx context.Context, t *tracked) bool {
+	for {
+		newest := t.Created
+		for _, other := range a.inSandbox(t.Sandbox) {
+			if other.Created.After(newest) {
+				newest = other.Created
+			}
+		}
+		if time.Since(newest) >= policy.GatherTime {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(readyPoll):
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // Reasons to end a dump that is under way.
 var (
 	errKilled     = errors.New("the container is being killed")
+	errStopping   = errors.New("the container is being stopped")
 	errOverBudget = errors.New("the time for a checkpoint before the stop was over")
 	errGivenUp    = errors.New("the suspension was given up")
 )

@@ -21,7 +21,8 @@ import (
 const (
 	// gatePoll is the pause between two tries of the gate.
 	gatePoll = 10 * time.Millisecond
-	// killWait bounds how long SIGKILL waits for an interrupted dump to unwind.
+	// killWait bounds how long SIGKILL waits for an interrupted dump to unwind, and
+	// how long a stop signal waits for a dump to end.
 	killWait = 5 * time.Second
 )
 
@@ -193,17 +194,33 @@ func (s *Service) Kill(ctx context.Context, r *taskAPI.KillRequest) (*ptypes.Emp
 			return &ptypes.Empty{}, nil
 		}
 	}
-	leave, err := s.enter(ctx, r.ID, fmt.Sprintf("signal %d", r.Signal))
-	if err != nil {
-		return nil, err
+	why := fmt.Sprintf("signal %d", r.Signal)
+	if c.asleep() != nil {
+		leave, err := s.enter(ctx, r.ID, why)
+		if err != nil {
+			return nil, err
+		}
+		leave()
 	}
-	leave()
 	if s.checkpointed(ctx, c, r.Signal) {
 		return &ptypes.Empty{}, nil
 	}
-	c.gate.RLock()
-	defer c.gate.RUnlock()
+	if stops && c.asleep() == nil {
+		defer c.hurry()()
+	}
+	leave, err := s.enter(ctx, r.ID, why)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return s.TTRPCTaskService.Kill(ctx, r)
+}
+
+// hurry ends a dump that is still under way in a while: the runtime sends SIGKILL
+// only when the stop signal is through. The returned function ends the wait.
+func (c *container) hurry() func() {
+	timer := time.AfterFunc(killWait, func() { c.interrupt(errStopping) })
+	return func() { timer.Stop() }
 }
 
 // Pause freezes the container, but not in the middle of a dump, which freezes

@@ -169,6 +169,9 @@ func (s *Service) killAsleep(ctx context.Context, c *container, signal uint32) b
 // stopAsleep ends a sleeping container by a stop signal, unless it is to be woken
 // for that; false when it is, or is awake.
 func (s *Service) stopAsleep(ctx context.Context, c *container, signal uint32) bool {
+	if c.asleep() == nil {
+		return false // and the gate may be closed for a dump
+	}
 	c.gate.Lock()
 	defer c.gate.Unlock()
 	sl := c.asleep()

@@ -177,6 +177,64 @@ both_unharmed() {
 # container's id, a restore by that of the checkpoint.
 to() { printf '[[ $(tr "\\\\0" " " </proc/$PPID/cmdline) == *%s* ]]' "$1"; }
 
+# replicas prints the pods of the Deployment that are not on their way out.
+replicas() {
+  kubectl get pods -l app=pairs -o json | jq -r '.items[] | select(.metadata.deletionTimestamp == null).metadata.name'
+}
+
+# new_replica OLD... waits for a replica that is none of those, and makes it $pod.
+new_replica() {
+  wait_for 30 another "$@"
+  pod=$(another "$@")
+  ready "$pod"
+}
+another() { replicas | grep -vxF "$(printf '%s\n' "$@")"; }
+
+by_trigger() {
+  rekindle list -o json | jq -r --arg t "$1" '[.checkpoints[] | select(.trigger == $t).container] | sort | join(",")'
+}
+made_by() { [[ $(by_trigger "$1") == follow,lead ]]; }
+
+@test "replicas of a Deployment: one set when the last container is ready, clones of it, and a set for the one in the place of a deleted one" {
+  local first second
+  apply <<YAML
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: pairs }
+spec:
+  selector: { matchLabels: { app: pairs } }
+  template:
+    metadata:
+      labels: { app: pairs }
+      annotations: $(annotated rekindle.dev/consistency=pod 'rekindle.dev/on=ready, stop' rekindle.dev/restore=clone \
+    lead.rekindle.dev/ready=port=8080 follow.rekindle.dev/ready=after=3s)
+    spec:
+      runtimeClassName: rekindle
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: $grace
+      containers:
+        - { name: lead, image: "rekindle.test/workloads:lab", imagePullPolicy: Never, command: [pair, lead] }
+        - { name: follow, image: "rekindle.test/workloads:lab", imagePullPolicy: Never, command: [pair, follow] }
+YAML
+  new_replica none
+  first=$pod
+  wait_for 30 made_by ready
+  [[ $(sets | wc -l) == 1 ]]
+  explains "$first" "checkpoint skipped - it is ready; they are checkpointed together when container follow is, too"
+
+  kubectl scale deployment/pairs --replicas=2 >/dev/null
+  new_replica "$first"
+  second=$pod
+  for c in lead follow; do [[ $(why $c) == *"restore taken"*"as a clone"* ]]; done
+  of_one_moment
+
+  kubectl delete pod "$first" --wait=false >/dev/null
+  new_replica "$first" "$second"
+  for c in lead follow; do [[ $(why $c) == *"restore taken"* && $(why $c) != *clone* ]]; done
+  made_by stop
+  of_one_moment
+}
+
 # dump_fails ID, restore_fails ID [before]: CRIU fails for that one, at a restore
 # after it has made the processes, or before it has opened anything.
 dump_fails() {
@@ -258,7 +316,7 @@ both_unharmed_but_staged() {
 }
 
 @test "a pod that is force-deleted in the middle ends, and nothing is left" {
-  local pids=() pid
+  local pids=() pid grace=5
   pair
   pids=("$(init_pid "$pod" lead)" "$(init_pid "$pod" follow)")
   hanging_dump "$(container_id "$pod" follow)"
