@@ -19,7 +19,9 @@ type Agent struct {
 	node    Node
 	metrics *Metrics
 	// logs is nil when nobody tells where logs are.
-	logs    Logs
+	logs Logs
+	// specs reads what an imported checkpoint is of.
+	specs   Specs
 	history *history
 	// choosing is held from the choice of a checkpoint until it is claimed, so
 	// that two containers never choose the same one.

@@ -25,7 +25,6 @@ type Shape struct {
 	Rlimits    []string
 	Namespaces []string
 	Devices    []string
-	Seccomp    string
 	// Volatile are values that name the pod itself, such as its address; an
 	// environment entry with such a value is left out.
 	Volatile []string

@@ -21,6 +21,227 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type HoldRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id may be a unique prefix.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldRequest) Reset() {
+	*x = HoldRequest{}
+	mi := &file_daemon_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldRequest) ProtoMessage() {}
+
+func (x *HoldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
+func (*HoldRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *HoldRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// HoldResponse is sent once, when the checkpoint is held.
+type HoldResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// dir is its directory.
+	Dir           string `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`
+	ManifestJson  []byte `protobuf:"bytes,3,opt,name=manifest_json,json=manifestJson,proto3" json:"manifest_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldResponse) Reset() {
+	*x = HoldResponse{}
+	mi := &file_daemon_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldResponse) ProtoMessage() {}
+
+func (x *HoldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldResponse.ProtoReflect.Descriptor instead.
+func (*HoldResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *HoldResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *HoldResponse) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *HoldResponse) GetManifestJson() []byte {
+	if x != nil {
+		return x.ManifestJson
+	}
+	return nil
+}
+
+// ImportRequest is sent twice: with begin, and with commit.
+type ImportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Begin         *ImportRequest_Begin   `protobuf:"bytes,1,opt,name=begin,proto3" json:"begin,omitempty"`
+	Commit        *ImportRequest_Commit  `protobuf:"bytes,2,opt,name=commit,proto3" json:"commit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRequest) Reset() {
+	*x = ImportRequest{}
+	mi := &file_daemon_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRequest) ProtoMessage() {}
+
+func (x *ImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
+func (*ImportRequest) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ImportRequest) GetBegin() *ImportRequest_Begin {
+	if x != nil {
+		return x.Begin
+	}
+	return nil
+}
+
+func (x *ImportRequest) GetCommit() *ImportRequest_Commit {
+	if x != nil {
+		return x.Commit
+	}
+	return nil
+}
+
+// ImportResponse answers begin with dir and max_bytes, commit with checkpoint.
+type ImportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dir           string                 `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
+	MaxBytes      int64                  `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	Checkpoint    *Checkpoint            `protobuf:"bytes,3,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportResponse) Reset() {
+	*x = ImportResponse{}
+	mi := &file_daemon_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportResponse) ProtoMessage() {}
+
+func (x *ImportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
+func (*ImportResponse) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ImportResponse) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *ImportResponse) GetMaxBytes() int64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *ImportResponse) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// namespace limits the list; empty means all.
@@ -31,7 +252,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_daemon_proto_msgTypes[0]
+	mi := &file_daemon_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -43,7 +264,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[0]
+	mi := &file_daemon_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -56,7 +277,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{0}
+	return file_daemon_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListRequest) GetNamespace() string {
@@ -77,7 +298,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_daemon_proto_msgTypes[1]
+	mi := &file_daemon_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -89,7 +310,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[1]
+	mi := &file_daemon_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -102,7 +323,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{1}
+	return file_daemon_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListResponse) GetCheckpoints() []*Checkpoint {
@@ -132,7 +353,7 @@ type BrokenCheckpoint struct {
 
 func (x *BrokenCheckpoint) Reset() {
 	*x = BrokenCheckpoint{}
-	mi := &file_daemon_proto_msgTypes[2]
+	mi := &file_daemon_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -144,7 +365,7 @@ func (x *BrokenCheckpoint) String() string {
 func (*BrokenCheckpoint) ProtoMessage() {}
 
 func (x *BrokenCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[2]
+	mi := &file_daemon_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -157,7 +378,7 @@ func (x *BrokenCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrokenCheckpoint.ProtoReflect.Descriptor instead.
 func (*BrokenCheckpoint) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{2}
+	return file_daemon_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BrokenCheckpoint) GetId() string {
@@ -205,7 +426,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_daemon_proto_msgTypes[3]
+	mi := &file_daemon_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -217,7 +438,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[3]
+	mi := &file_daemon_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -230,7 +451,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{3}
+	return file_daemon_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VerifyRequest) GetId() string {
@@ -255,7 +476,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_daemon_proto_msgTypes[4]
+	mi := &file_daemon_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +488,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[4]
+	mi := &file_daemon_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +501,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{4}
+	return file_daemon_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VerifyResponse) GetId() string {
@@ -329,7 +550,7 @@ type PinRequest struct {
 
 func (x *PinRequest) Reset() {
 	*x = PinRequest{}
-	mi := &file_daemon_proto_msgTypes[5]
+	mi := &file_daemon_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -341,7 +562,7 @@ func (x *PinRequest) String() string {
 func (*PinRequest) ProtoMessage() {}
 
 func (x *PinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[5]
+	mi := &file_daemon_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -354,7 +575,7 @@ func (x *PinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PinRequest.ProtoReflect.Descriptor instead.
 func (*PinRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{5}
+	return file_daemon_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PinRequest) GetId() string {
@@ -380,7 +601,7 @@ type PinResponse struct {
 
 func (x *PinResponse) Reset() {
 	*x = PinResponse{}
-	mi := &file_daemon_proto_msgTypes[6]
+	mi := &file_daemon_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +613,7 @@ func (x *PinResponse) String() string {
 func (*PinResponse) ProtoMessage() {}
 
 func (x *PinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[6]
+	mi := &file_daemon_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +626,7 @@ func (x *PinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PinResponse.ProtoReflect.Descriptor instead.
 func (*PinResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{6}
+	return file_daemon_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PinResponse) GetId() string {
@@ -424,7 +645,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_daemon_proto_msgTypes[7]
+	mi := &file_daemon_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +657,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[7]
+	mi := &file_daemon_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +670,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{7}
+	return file_daemon_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CollectRequest) GetDryRun() bool {
@@ -469,7 +690,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_daemon_proto_msgTypes[8]
+	mi := &file_daemon_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +702,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[8]
+	mi := &file_daemon_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +715,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{8}
+	return file_daemon_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CollectResponse) GetRemoved() []*Collected {
@@ -525,7 +746,7 @@ type Collected struct {
 
 func (x *Collected) Reset() {
 	*x = Collected{}
-	mi := &file_daemon_proto_msgTypes[9]
+	mi := &file_daemon_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +758,7 @@ func (x *Collected) String() string {
 func (*Collected) ProtoMessage() {}
 
 func (x *Collected) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[9]
+	mi := &file_daemon_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +771,7 @@ func (x *Collected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collected.ProtoReflect.Descriptor instead.
 func (*Collected) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{9}
+	return file_daemon_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Collected) GetId() string {
@@ -603,7 +824,7 @@ type QuarantineRequest struct {
 
 func (x *QuarantineRequest) Reset() {
 	*x = QuarantineRequest{}
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +836,7 @@ func (x *QuarantineRequest) String() string {
 func (*QuarantineRequest) ProtoMessage() {}
 
 func (x *QuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +849,7 @@ func (x *QuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantineRequest.ProtoReflect.Descriptor instead.
 func (*QuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{10}
+	return file_daemon_proto_rawDescGZIP(), []int{14}
 }
 
 type QuarantineResponse struct {
@@ -640,7 +861,7 @@ type QuarantineResponse struct {
 
 func (x *QuarantineResponse) Reset() {
 	*x = QuarantineResponse{}
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +873,7 @@ func (x *QuarantineResponse) String() string {
 func (*QuarantineResponse) ProtoMessage() {}
 
 func (x *QuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +886,7 @@ func (x *QuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantineResponse.ProtoReflect.Descriptor instead.
 func (*QuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{11}
+	return file_daemon_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *QuarantineResponse) GetCheckpoints() []*Quarantined {
@@ -693,7 +914,7 @@ type Quarantined struct {
 
 func (x *Quarantined) Reset() {
 	*x = Quarantined{}
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +926,7 @@ func (x *Quarantined) String() string {
 func (*Quarantined) ProtoMessage() {}
 
 func (x *Quarantined) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +939,7 @@ func (x *Quarantined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantined.ProtoReflect.Descriptor instead.
 func (*Quarantined) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{12}
+	return file_daemon_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Quarantined) GetId() string {
@@ -787,7 +1008,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +1020,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +1033,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{13}
+	return file_daemon_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReleaseRequest) GetId() string {
@@ -831,7 +1052,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +1064,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +1077,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{14}
+	return file_daemon_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReleaseResponse) GetId() string {
@@ -874,7 +1095,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1107,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1120,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{15}
+	return file_daemon_proto_rawDescGZIP(), []int{19}
 }
 
 type KeysResponse struct {
@@ -911,7 +1132,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1144,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1157,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{16}
+	return file_daemon_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KeysResponse) GetKeys() []*Key {
@@ -958,7 +1179,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1191,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1204,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{17}
+	return file_daemon_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Key) GetId() string {
@@ -1022,7 +1243,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1255,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1268,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{18}
+	return file_daemon_proto_rawDescGZIP(), []int{22}
 }
 
 type RotateKeyResponse struct {
@@ -1059,7 +1280,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1292,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1305,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{19}
+	return file_daemon_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RotateKeyResponse) GetId() string {
@@ -1103,7 +1324,7 @@ type RetireKeyRequest struct {
 
 func (x *RetireKeyRequest) Reset() {
 	*x = RetireKeyRequest{}
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1336,7 @@ func (x *RetireKeyRequest) String() string {
 func (*RetireKeyRequest) ProtoMessage() {}
 
 func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1349,7 @@ func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
 func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{20}
+	return file_daemon_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RetireKeyRequest) GetId() string {
@@ -1146,7 +1367,7 @@ type RetireKeyResponse struct {
 
 func (x *RetireKeyResponse) Reset() {
 	*x = RetireKeyResponse{}
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1379,7 @@ func (x *RetireKeyResponse) String() string {
 func (*RetireKeyResponse) ProtoMessage() {}
 
 func (x *RetireKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1392,7 @@ func (x *RetireKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyResponse.ProtoReflect.Descriptor instead.
 func (*RetireKeyResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{21}
+	return file_daemon_proto_rawDescGZIP(), []int{25}
 }
 
 type Checkpoint struct {
@@ -1200,7 +1421,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1433,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1446,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{22}
+	return file_daemon_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Checkpoint) GetId() string {
@@ -1329,7 +1550,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1562,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1575,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{23}
+	return file_daemon_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *InspectRequest) GetId() string {
@@ -1377,7 +1598,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1610,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1623,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{24}
+	return file_daemon_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *InspectResponse) GetManifestJson() []byte {
@@ -1445,7 +1666,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1678,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1691,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{25}
+	return file_daemon_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CheckpointRequest) GetNamespace() string {
@@ -1503,7 +1724,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_daemon_proto_msgTypes[26]
+	mi := &file_daemon_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1736,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[26]
+	mi := &file_daemon_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1749,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{26}
+	return file_daemon_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CheckpointResponse) GetCheckpoints() []*Checkpoint {
@@ -1548,7 +1769,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_daemon_proto_msgTypes[27]
+	mi := &file_daemon_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1781,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[27]
+	mi := &file_daemon_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1794,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{27}
+	return file_daemon_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExplainRequest) GetNamespace() string {
@@ -1599,7 +1820,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_daemon_proto_msgTypes[28]
+	mi := &file_daemon_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1832,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[28]
+	mi := &file_daemon_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1845,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{28}
+	return file_daemon_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExplainResponse) GetContainers() []*ContainerReport {
@@ -1673,7 +1894,7 @@ type ContainerReport struct {
 
 func (x *ContainerReport) Reset() {
 	*x = ContainerReport{}
-	mi := &file_daemon_proto_msgTypes[29]
+	mi := &file_daemon_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1906,7 @@ func (x *ContainerReport) String() string {
 func (*ContainerReport) ProtoMessage() {}
 
 func (x *ContainerReport) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[29]
+	mi := &file_daemon_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1919,7 @@ func (x *ContainerReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerReport.ProtoReflect.Descriptor instead.
 func (*ContainerReport) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{29}
+	return file_daemon_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ContainerReport) GetName() string {
@@ -1847,7 +2068,7 @@ type IdleReport struct {
 
 func (x *IdleReport) Reset() {
 	*x = IdleReport{}
-	mi := &file_daemon_proto_msgTypes[30]
+	mi := &file_daemon_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +2080,7 @@ func (x *IdleReport) String() string {
 func (*IdleReport) ProtoMessage() {}
 
 func (x *IdleReport) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[30]
+	mi := &file_daemon_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +2093,7 @@ func (x *IdleReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdleReport.ProtoReflect.Descriptor instead.
 func (*IdleReport) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{30}
+	return file_daemon_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *IdleReport) GetState() string {
@@ -1928,7 +2149,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_daemon_proto_msgTypes[31]
+	mi := &file_daemon_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2161,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[31]
+	mi := &file_daemon_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2174,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{31}
+	return file_daemon_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Signal) GetName() string {
@@ -2011,7 +2232,7 @@ type SuspensionReport struct {
 
 func (x *SuspensionReport) Reset() {
 	*x = SuspensionReport{}
-	mi := &file_daemon_proto_msgTypes[32]
+	mi := &file_daemon_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2244,7 @@ func (x *SuspensionReport) String() string {
 func (*SuspensionReport) ProtoMessage() {}
 
 func (x *SuspensionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[32]
+	mi := &file_daemon_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2257,7 @@ func (x *SuspensionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspensionReport.ProtoReflect.Descriptor instead.
 func (*SuspensionReport) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{32}
+	return file_daemon_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SuspensionReport) GetAsleep() bool {
@@ -2100,7 +2321,7 @@ type PreflightRequest struct {
 
 func (x *PreflightRequest) Reset() {
 	*x = PreflightRequest{}
-	mi := &file_daemon_proto_msgTypes[33]
+	mi := &file_daemon_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2333,7 @@ func (x *PreflightRequest) String() string {
 func (*PreflightRequest) ProtoMessage() {}
 
 func (x *PreflightRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[33]
+	mi := &file_daemon_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2346,7 @@ func (x *PreflightRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreflightRequest.ProtoReflect.Descriptor instead.
 func (*PreflightRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{33}
+	return file_daemon_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PreflightRequest) GetNamespace() string {
@@ -2158,7 +2379,7 @@ type PreflightResponse struct {
 
 func (x *PreflightResponse) Reset() {
 	*x = PreflightResponse{}
-	mi := &file_daemon_proto_msgTypes[34]
+	mi := &file_daemon_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2391,7 @@ func (x *PreflightResponse) String() string {
 func (*PreflightResponse) ProtoMessage() {}
 
 func (x *PreflightResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[34]
+	mi := &file_daemon_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2404,7 @@ func (x *PreflightResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreflightResponse.ProtoReflect.Descriptor instead.
 func (*PreflightResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{34}
+	return file_daemon_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PreflightResponse) GetContainers() []*ContainerPreflight {
@@ -2206,7 +2427,7 @@ type ContainerPreflight struct {
 
 func (x *ContainerPreflight) Reset() {
 	*x = ContainerPreflight{}
-	mi := &file_daemon_proto_msgTypes[35]
+	mi := &file_daemon_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2439,7 @@ func (x *ContainerPreflight) String() string {
 func (*ContainerPreflight) ProtoMessage() {}
 
 func (x *ContainerPreflight) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[35]
+	mi := &file_daemon_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2452,7 @@ func (x *ContainerPreflight) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerPreflight.ProtoReflect.Descriptor instead.
 func (*ContainerPreflight) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{35}
+	return file_daemon_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ContainerPreflight) GetName() string {
@@ -2278,7 +2499,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_daemon_proto_msgTypes[36]
+	mi := &file_daemon_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2511,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[36]
+	mi := &file_daemon_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2524,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{36}
+	return file_daemon_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Finding) GetKind() string {
@@ -2345,7 +2566,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_daemon_proto_msgTypes[37]
+	mi := &file_daemon_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2578,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[37]
+	mi := &file_daemon_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2591,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{37}
+	return file_daemon_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Setting) GetKey() string {
@@ -2405,7 +2626,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_daemon_proto_msgTypes[38]
+	mi := &file_daemon_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2638,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[38]
+	mi := &file_daemon_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2651,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{38}
+	return file_daemon_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Problem) GetKey() string {
@@ -2471,7 +2692,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_daemon_proto_msgTypes[39]
+	mi := &file_daemon_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2704,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[39]
+	mi := &file_daemon_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2717,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{39}
+	return file_daemon_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Decision) GetTimeNs() int64 {
@@ -2556,7 +2777,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_daemon_proto_msgTypes[40]
+	mi := &file_daemon_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2789,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[40]
+	mi := &file_daemon_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2802,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{40}
+	return file_daemon_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Candidate) GetCheckpoint() string {
@@ -2631,7 +2852,7 @@ type Prospect struct {
 
 func (x *Prospect) Reset() {
 	*x = Prospect{}
-	mi := &file_daemon_proto_msgTypes[41]
+	mi := &file_daemon_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2643,7 +2864,7 @@ func (x *Prospect) String() string {
 func (*Prospect) ProtoMessage() {}
 
 func (x *Prospect) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[41]
+	mi := &file_daemon_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2656,7 +2877,7 @@ func (x *Prospect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prospect.ProtoReflect.Descriptor instead.
 func (*Prospect) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{41}
+	return file_daemon_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Prospect) GetCheckpoint() string {
@@ -2684,7 +2905,7 @@ type TriggerReport struct {
 
 func (x *TriggerReport) Reset() {
 	*x = TriggerReport{}
-	mi := &file_daemon_proto_msgTypes[42]
+	mi := &file_daemon_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2696,7 +2917,7 @@ func (x *TriggerReport) String() string {
 func (*TriggerReport) ProtoMessage() {}
 
 func (x *TriggerReport) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[42]
+	mi := &file_daemon_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2709,7 +2930,7 @@ func (x *TriggerReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerReport.ProtoReflect.Descriptor instead.
 func (*TriggerReport) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{42}
+	return file_daemon_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *TriggerReport) GetTrigger() string {
@@ -2735,7 +2956,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_daemon_proto_msgTypes[43]
+	mi := &file_daemon_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2747,7 +2968,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[43]
+	mi := &file_daemon_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2760,7 +2981,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{43}
+	return file_daemon_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -2779,7 +3000,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_daemon_proto_msgTypes[44]
+	mi := &file_daemon_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +3012,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[44]
+	mi := &file_daemon_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +3025,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{44}
+	return file_daemon_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RemoveResponse) GetId() string {
@@ -2829,7 +3050,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_daemon_proto_msgTypes[45]
+	mi := &file_daemon_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +3062,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[45]
+	mi := &file_daemon_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +3075,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{45}
+	return file_daemon_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LogsRequest) GetCheckpoint() string {
@@ -2895,7 +3116,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_daemon_proto_msgTypes[46]
+	mi := &file_daemon_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2907,7 +3128,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[46]
+	mi := &file_daemon_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2920,7 +3141,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{46}
+	return file_daemon_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LogsResponse) GetLogs() []*OperationLog {
@@ -2952,7 +3173,7 @@ type OperationLog struct {
 
 func (x *OperationLog) Reset() {
 	*x = OperationLog{}
-	mi := &file_daemon_proto_msgTypes[47]
+	mi := &file_daemon_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2964,7 +3185,7 @@ func (x *OperationLog) String() string {
 func (*OperationLog) ProtoMessage() {}
 
 func (x *OperationLog) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[47]
+	mi := &file_daemon_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2977,7 +3198,7 @@ func (x *OperationLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationLog.ProtoReflect.Descriptor instead.
 func (*OperationLog) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{47}
+	return file_daemon_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *OperationLog) GetId() string {
@@ -3059,7 +3280,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_daemon_proto_msgTypes[48]
+	mi := &file_daemon_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3071,7 +3292,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[48]
+	mi := &file_daemon_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3084,7 +3305,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{48}
+	return file_daemon_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *LogRequest) GetId() string {
@@ -3104,7 +3325,7 @@ type LogResponse struct {
 
 func (x *LogResponse) Reset() {
 	*x = LogResponse{}
-	mi := &file_daemon_proto_msgTypes[49]
+	mi := &file_daemon_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +3337,7 @@ func (x *LogResponse) String() string {
 func (*LogResponse) ProtoMessage() {}
 
 func (x *LogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[49]
+	mi := &file_daemon_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +3350,7 @@ func (x *LogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogResponse.ProtoReflect.Descriptor instead.
 func (*LogResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{49}
+	return file_daemon_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *LogResponse) GetText() []byte {
@@ -3148,7 +3369,7 @@ type StoppingRequest struct {
 
 func (x *StoppingRequest) Reset() {
 	*x = StoppingRequest{}
-	mi := &file_daemon_proto_msgTypes[50]
+	mi := &file_daemon_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3160,7 +3381,7 @@ func (x *StoppingRequest) String() string {
 func (*StoppingRequest) ProtoMessage() {}
 
 func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[50]
+	mi := &file_daemon_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3173,7 +3394,7 @@ func (x *StoppingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingRequest.ProtoReflect.Descriptor instead.
 func (*StoppingRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{50}
+	return file_daemon_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StoppingRequest) GetContainerId() string {
@@ -3193,7 +3414,7 @@ type StoppingResponse struct {
 
 func (x *StoppingResponse) Reset() {
 	*x = StoppingResponse{}
-	mi := &file_daemon_proto_msgTypes[51]
+	mi := &file_daemon_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3205,7 +3426,7 @@ func (x *StoppingResponse) String() string {
 func (*StoppingResponse) ProtoMessage() {}
 
 func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[51]
+	mi := &file_daemon_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3218,7 +3439,7 @@ func (x *StoppingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoppingResponse.ProtoReflect.Descriptor instead.
 func (*StoppingResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{51}
+	return file_daemon_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *StoppingResponse) GetCheckpoint() string {
@@ -3237,7 +3458,7 @@ type AwaitTicketRequest struct {
 
 func (x *AwaitTicketRequest) Reset() {
 	*x = AwaitTicketRequest{}
-	mi := &file_daemon_proto_msgTypes[52]
+	mi := &file_daemon_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3249,7 +3470,7 @@ func (x *AwaitTicketRequest) String() string {
 func (*AwaitTicketRequest) ProtoMessage() {}
 
 func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[52]
+	mi := &file_daemon_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3262,7 +3483,7 @@ func (x *AwaitTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketRequest.ProtoReflect.Descriptor instead.
 func (*AwaitTicketRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{52}
+	return file_daemon_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AwaitTicketRequest) GetContainerId() string {
@@ -3280,7 +3501,7 @@ type AwaitTicketResponse struct {
 
 func (x *AwaitTicketResponse) Reset() {
 	*x = AwaitTicketResponse{}
-	mi := &file_daemon_proto_msgTypes[53]
+	mi := &file_daemon_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3513,7 @@ func (x *AwaitTicketResponse) String() string {
 func (*AwaitTicketResponse) ProtoMessage() {}
 
 func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[53]
+	mi := &file_daemon_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3526,7 @@ func (x *AwaitTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitTicketResponse.ProtoReflect.Descriptor instead.
 func (*AwaitTicketResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{53}
+	return file_daemon_proto_rawDescGZIP(), []int{57}
 }
 
 type SuspendPodRequest struct {
@@ -3320,7 +3541,7 @@ type SuspendPodRequest struct {
 
 func (x *SuspendPodRequest) Reset() {
 	*x = SuspendPodRequest{}
-	mi := &file_daemon_proto_msgTypes[54]
+	mi := &file_daemon_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3332,7 +3553,7 @@ func (x *SuspendPodRequest) String() string {
 func (*SuspendPodRequest) ProtoMessage() {}
 
 func (x *SuspendPodRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[54]
+	mi := &file_daemon_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3345,7 +3566,7 @@ func (x *SuspendPodRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendPodRequest.ProtoReflect.Descriptor instead.
 func (*SuspendPodRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{54}
+	return file_daemon_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SuspendPodRequest) GetNamespace() string {
@@ -3378,7 +3599,7 @@ type SuspendPodResponse struct {
 
 func (x *SuspendPodResponse) Reset() {
 	*x = SuspendPodResponse{}
-	mi := &file_daemon_proto_msgTypes[55]
+	mi := &file_daemon_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +3611,7 @@ func (x *SuspendPodResponse) String() string {
 func (*SuspendPodResponse) ProtoMessage() {}
 
 func (x *SuspendPodResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[55]
+	mi := &file_daemon_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +3624,7 @@ func (x *SuspendPodResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendPodResponse.ProtoReflect.Descriptor instead.
 func (*SuspendPodResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{55}
+	return file_daemon_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SuspendPodResponse) GetContainers() []*Suspended {
@@ -3428,7 +3649,7 @@ type Suspended struct {
 
 func (x *Suspended) Reset() {
 	*x = Suspended{}
-	mi := &file_daemon_proto_msgTypes[56]
+	mi := &file_daemon_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3440,7 +3661,7 @@ func (x *Suspended) String() string {
 func (*Suspended) ProtoMessage() {}
 
 func (x *Suspended) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[56]
+	mi := &file_daemon_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3453,7 +3674,7 @@ func (x *Suspended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspended.ProtoReflect.Descriptor instead.
 func (*Suspended) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{56}
+	return file_daemon_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Suspended) GetName() string {
@@ -3503,7 +3724,7 @@ type ResumePodRequest struct {
 
 func (x *ResumePodRequest) Reset() {
 	*x = ResumePodRequest{}
-	mi := &file_daemon_proto_msgTypes[57]
+	mi := &file_daemon_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3515,7 +3736,7 @@ func (x *ResumePodRequest) String() string {
 func (*ResumePodRequest) ProtoMessage() {}
 
 func (x *ResumePodRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[57]
+	mi := &file_daemon_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3528,7 +3749,7 @@ func (x *ResumePodRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePodRequest.ProtoReflect.Descriptor instead.
 func (*ResumePodRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{57}
+	return file_daemon_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ResumePodRequest) GetNamespace() string {
@@ -3561,7 +3782,7 @@ type ResumePodResponse struct {
 
 func (x *ResumePodResponse) Reset() {
 	*x = ResumePodResponse{}
-	mi := &file_daemon_proto_msgTypes[58]
+	mi := &file_daemon_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +3794,7 @@ func (x *ResumePodResponse) String() string {
 func (*ResumePodResponse) ProtoMessage() {}
 
 func (x *ResumePodResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[58]
+	mi := &file_daemon_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +3807,7 @@ func (x *ResumePodResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePodResponse.ProtoReflect.Descriptor instead.
 func (*ResumePodResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{58}
+	return file_daemon_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ResumePodResponse) GetContainers() []*Resumed {
@@ -3608,7 +3829,7 @@ type Resumed struct {
 
 func (x *Resumed) Reset() {
 	*x = Resumed{}
-	mi := &file_daemon_proto_msgTypes[59]
+	mi := &file_daemon_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3620,7 +3841,7 @@ func (x *Resumed) String() string {
 func (*Resumed) ProtoMessage() {}
 
 func (x *Resumed) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[59]
+	mi := &file_daemon_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3633,7 +3854,7 @@ func (x *Resumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resumed.ProtoReflect.Descriptor instead.
 func (*Resumed) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{59}
+	return file_daemon_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Resumed) GetName() string {
@@ -3667,7 +3888,7 @@ type SuspendingRequest struct {
 
 func (x *SuspendingRequest) Reset() {
 	*x = SuspendingRequest{}
-	mi := &file_daemon_proto_msgTypes[60]
+	mi := &file_daemon_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3679,7 +3900,7 @@ func (x *SuspendingRequest) String() string {
 func (*SuspendingRequest) ProtoMessage() {}
 
 func (x *SuspendingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[60]
+	mi := &file_daemon_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3692,7 +3913,7 @@ func (x *SuspendingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendingRequest.ProtoReflect.Descriptor instead.
 func (*SuspendingRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{60}
+	return file_daemon_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *SuspendingRequest) GetContainerId() string {
@@ -3720,7 +3941,7 @@ type SuspendingResponse struct {
 
 func (x *SuspendingResponse) Reset() {
 	*x = SuspendingResponse{}
-	mi := &file_daemon_proto_msgTypes[61]
+	mi := &file_daemon_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3953,7 @@ func (x *SuspendingResponse) String() string {
 func (*SuspendingResponse) ProtoMessage() {}
 
 func (x *SuspendingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[61]
+	mi := &file_daemon_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +3966,7 @@ func (x *SuspendingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendingResponse.ProtoReflect.Descriptor instead.
 func (*SuspendingResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{61}
+	return file_daemon_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *SuspendingResponse) GetCheckpoint() string {
@@ -3776,7 +3997,7 @@ type WokenRequest struct {
 
 func (x *WokenRequest) Reset() {
 	*x = WokenRequest{}
-	mi := &file_daemon_proto_msgTypes[62]
+	mi := &file_daemon_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +4009,7 @@ func (x *WokenRequest) String() string {
 func (*WokenRequest) ProtoMessage() {}
 
 func (x *WokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[62]
+	mi := &file_daemon_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +4022,7 @@ func (x *WokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
 func (*WokenRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{62}
+	return file_daemon_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *WokenRequest) GetContainerId() string {
@@ -3833,7 +4054,7 @@ type WokenResponse struct {
 
 func (x *WokenResponse) Reset() {
 	*x = WokenResponse{}
-	mi := &file_daemon_proto_msgTypes[63]
+	mi := &file_daemon_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3845,7 +4066,7 @@ func (x *WokenResponse) String() string {
 func (*WokenResponse) ProtoMessage() {}
 
 func (x *WokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[63]
+	mi := &file_daemon_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3858,14 +4079,161 @@ func (x *WokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
 func (*WokenResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{63}
+	return file_daemon_proto_rawDescGZIP(), []int{67}
+}
+
+type ImportRequest_Begin struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod       string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	Container string                 `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	// image is a reference that the node knows; empty means that of the archive.
+	Image string `protobuf:"bytes,4,opt,name=image,proto3" json:"image,omitempty"`
+	// bytes is how much will be needed at least, as far as it is known.
+	Bytes         int64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRequest_Begin) Reset() {
+	*x = ImportRequest_Begin{}
+	mi := &file_daemon_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRequest_Begin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRequest_Begin) ProtoMessage() {}
+
+func (x *ImportRequest_Begin) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRequest_Begin.ProtoReflect.Descriptor instead.
+func (*ImportRequest_Begin) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{2, 0}
+}
+
+func (x *ImportRequest_Begin) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ImportRequest_Begin) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *ImportRequest_Begin) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *ImportRequest_Begin) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *ImportRequest_Begin) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type ImportRequest_Commit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// claims_json is what the archive says of itself.
+	ClaimsJson    []byte `protobuf:"bytes,1,opt,name=claims_json,json=claimsJson,proto3" json:"claims_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRequest_Commit) Reset() {
+	*x = ImportRequest_Commit{}
+	mi := &file_daemon_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRequest_Commit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRequest_Commit) ProtoMessage() {}
+
+func (x *ImportRequest_Commit) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRequest_Commit.ProtoReflect.Descriptor instead.
+func (*ImportRequest_Commit) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{2, 1}
+}
+
+func (x *ImportRequest_Commit) GetClaimsJson() []byte {
+	if x != nil {
+		return x.ClaimsJson
+	}
+	return nil
 }
 
 var File_daemon_proto protoreflect.FileDescriptor
 
 const file_daemon_proto_rawDesc = "" +
 	"\n" +
-	"\fdaemon.proto\x12\vrekindle.v1\"+\n" +
+	"\fdaemon.proto\x12\vrekindle.v1\"\x1d\n" +
+	"\vHoldRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"U\n" +
+	"\fHoldResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03dir\x18\x02 \x01(\tR\x03dir\x12#\n" +
+	"\rmanifest_json\x18\x03 \x01(\fR\fmanifestJson\"\xb1\x02\n" +
+	"\rImportRequest\x126\n" +
+	"\x05begin\x18\x01 \x01(\v2 .rekindle.v1.ImportRequest.BeginR\x05begin\x129\n" +
+	"\x06commit\x18\x02 \x01(\v2!.rekindle.v1.ImportRequest.CommitR\x06commit\x1a\x81\x01\n" +
+	"\x05Begin\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x12\x14\n" +
+	"\x05image\x18\x04 \x01(\tR\x05image\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\x1a)\n" +
+	"\x06Commit\x12\x1f\n" +
+	"\vclaims_json\x18\x01 \x01(\fR\n" +
+	"claimsJson\"x\n" +
+	"\x0eImportResponse\x12\x10\n" +
+	"\x03dir\x18\x01 \x01(\tR\x03dir\x12\x1b\n" +
+	"\tmax_bytes\x18\x02 \x01(\x03R\bmaxBytes\x127\n" +
+	"\n" +
+	"checkpoint\x18\x03 \x01(\v2\x17.rekindle.v1.CheckpointR\n" +
+	"checkpoint\"+\n" +
 	"\vListRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"\x80\x01\n" +
 	"\fListResponse\x129\n" +
@@ -4151,7 +4519,8 @@ const file_daemon_proto_rawDesc = "" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\"\x0f\n" +
-	"\rWokenResponse2\xea\t\n" +
+	"\rWokenResponse2\xf2\n" +
+	"\n" +
 	"\bRekindle\x12;\n" +
 	"\x04List\x12\x18.rekindle.v1.ListRequest\x1a\x19.rekindle.v1.ListResponse\x12D\n" +
 	"\aInspect\x12\x1b.rekindle.v1.InspectRequest\x1a\x1c.rekindle.v1.InspectResponse\x12M\n" +
@@ -4172,7 +4541,9 @@ const file_daemon_proto_rawDesc = "" +
 	"\tRetireKey\x12\x1d.rekindle.v1.RetireKeyRequest\x1a\x1e.rekindle.v1.RetireKeyResponse\x12J\n" +
 	"\tPreflight\x12\x1d.rekindle.v1.PreflightRequest\x1a\x1e.rekindle.v1.PreflightResponse\x12;\n" +
 	"\x04Logs\x12\x18.rekindle.v1.LogsRequest\x1a\x19.rekindle.v1.LogsResponse\x128\n" +
-	"\x03Log\x12\x17.rekindle.v1.LogRequest\x1a\x18.rekindle.v1.LogResponse2\xb1\x02\n" +
+	"\x03Log\x12\x17.rekindle.v1.LogRequest\x1a\x18.rekindle.v1.LogResponse\x12?\n" +
+	"\x04Hold\x12\x18.rekindle.v1.HoldRequest\x1a\x19.rekindle.v1.HoldResponse(\x010\x01\x12E\n" +
+	"\x06Import\x12\x1a.rekindle.v1.ImportRequest\x1a\x1b.rekindle.v1.ImportResponse(\x010\x012\xb1\x02\n" +
 	"\x05Hooks\x12G\n" +
 	"\bStopping\x12\x1c.rekindle.v1.StoppingRequest\x1a\x1d.rekindle.v1.StoppingResponse\x12P\n" +
 	"\vAwaitTicket\x12\x1f.rekindle.v1.AwaitTicketRequest\x1a .rekindle.v1.AwaitTicketResponse\x12M\n" +
@@ -4192,147 +4563,160 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
 var file_daemon_proto_goTypes = []any{
-	(*ListRequest)(nil),         // 0: rekindle.v1.ListRequest
-	(*ListResponse)(nil),        // 1: rekindle.v1.ListResponse
-	(*BrokenCheckpoint)(nil),    // 2: rekindle.v1.BrokenCheckpoint
-	(*VerifyRequest)(nil),       // 3: rekindle.v1.VerifyRequest
-	(*VerifyResponse)(nil),      // 4: rekindle.v1.VerifyResponse
-	(*PinRequest)(nil),          // 5: rekindle.v1.PinRequest
-	(*PinResponse)(nil),         // 6: rekindle.v1.PinResponse
-	(*CollectRequest)(nil),      // 7: rekindle.v1.CollectRequest
-	(*CollectResponse)(nil),     // 8: rekindle.v1.CollectResponse
-	(*Collected)(nil),           // 9: rekindle.v1.Collected
-	(*QuarantineRequest)(nil),   // 10: rekindle.v1.QuarantineRequest
-	(*QuarantineResponse)(nil),  // 11: rekindle.v1.QuarantineResponse
-	(*Quarantined)(nil),         // 12: rekindle.v1.Quarantined
-	(*ReleaseRequest)(nil),      // 13: rekindle.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),     // 14: rekindle.v1.ReleaseResponse
-	(*KeysRequest)(nil),         // 15: rekindle.v1.KeysRequest
-	(*KeysResponse)(nil),        // 16: rekindle.v1.KeysResponse
-	(*Key)(nil),                 // 17: rekindle.v1.Key
-	(*RotateKeyRequest)(nil),    // 18: rekindle.v1.RotateKeyRequest
-	(*RotateKeyResponse)(nil),   // 19: rekindle.v1.RotateKeyResponse
-	(*RetireKeyRequest)(nil),    // 20: rekindle.v1.RetireKeyRequest
-	(*RetireKeyResponse)(nil),   // 21: rekindle.v1.RetireKeyResponse
-	(*Checkpoint)(nil),          // 22: rekindle.v1.Checkpoint
-	(*InspectRequest)(nil),      // 23: rekindle.v1.InspectRequest
-	(*InspectResponse)(nil),     // 24: rekindle.v1.InspectResponse
-	(*CheckpointRequest)(nil),   // 25: rekindle.v1.CheckpointRequest
-	(*CheckpointResponse)(nil),  // 26: rekindle.v1.CheckpointResponse
-	(*ExplainRequest)(nil),      // 27: rekindle.v1.ExplainRequest
-	(*ExplainResponse)(nil),     // 28: rekindle.v1.ExplainResponse
-	(*ContainerReport)(nil),     // 29: rekindle.v1.ContainerReport
-	(*IdleReport)(nil),          // 30: rekindle.v1.IdleReport
-	(*Signal)(nil),              // 31: rekindle.v1.Signal
-	(*SuspensionReport)(nil),    // 32: rekindle.v1.SuspensionReport
-	(*PreflightRequest)(nil),    // 33: rekindle.v1.PreflightRequest
-	(*PreflightResponse)(nil),   // 34: rekindle.v1.PreflightResponse
-	(*ContainerPreflight)(nil),  // 35: rekindle.v1.ContainerPreflight
-	(*Finding)(nil),             // 36: rekindle.v1.Finding
-	(*Setting)(nil),             // 37: rekindle.v1.Setting
-	(*Problem)(nil),             // 38: rekindle.v1.Problem
-	(*Decision)(nil),            // 39: rekindle.v1.Decision
-	(*Candidate)(nil),           // 40: rekindle.v1.Candidate
-	(*Prospect)(nil),            // 41: rekindle.v1.Prospect
-	(*TriggerReport)(nil),       // 42: rekindle.v1.TriggerReport
-	(*RemoveRequest)(nil),       // 43: rekindle.v1.RemoveRequest
-	(*RemoveResponse)(nil),      // 44: rekindle.v1.RemoveResponse
-	(*LogsRequest)(nil),         // 45: rekindle.v1.LogsRequest
-	(*LogsResponse)(nil),        // 46: rekindle.v1.LogsResponse
-	(*OperationLog)(nil),        // 47: rekindle.v1.OperationLog
-	(*LogRequest)(nil),          // 48: rekindle.v1.LogRequest
-	(*LogResponse)(nil),         // 49: rekindle.v1.LogResponse
-	(*StoppingRequest)(nil),     // 50: rekindle.v1.StoppingRequest
-	(*StoppingResponse)(nil),    // 51: rekindle.v1.StoppingResponse
-	(*AwaitTicketRequest)(nil),  // 52: rekindle.v1.AwaitTicketRequest
-	(*AwaitTicketResponse)(nil), // 53: rekindle.v1.AwaitTicketResponse
-	(*SuspendPodRequest)(nil),   // 54: rekindle.v1.SuspendPodRequest
-	(*SuspendPodResponse)(nil),  // 55: rekindle.v1.SuspendPodResponse
-	(*Suspended)(nil),           // 56: rekindle.v1.Suspended
-	(*ResumePodRequest)(nil),    // 57: rekindle.v1.ResumePodRequest
-	(*ResumePodResponse)(nil),   // 58: rekindle.v1.ResumePodResponse
-	(*Resumed)(nil),             // 59: rekindle.v1.Resumed
-	(*SuspendingRequest)(nil),   // 60: rekindle.v1.SuspendingRequest
-	(*SuspendingResponse)(nil),  // 61: rekindle.v1.SuspendingResponse
-	(*WokenRequest)(nil),        // 62: rekindle.v1.WokenRequest
-	(*WokenResponse)(nil),       // 63: rekindle.v1.WokenResponse
+	(*HoldRequest)(nil),          // 0: rekindle.v1.HoldRequest
+	(*HoldResponse)(nil),         // 1: rekindle.v1.HoldResponse
+	(*ImportRequest)(nil),        // 2: rekindle.v1.ImportRequest
+	(*ImportResponse)(nil),       // 3: rekindle.v1.ImportResponse
+	(*ListRequest)(nil),          // 4: rekindle.v1.ListRequest
+	(*ListResponse)(nil),         // 5: rekindle.v1.ListResponse
+	(*BrokenCheckpoint)(nil),     // 6: rekindle.v1.BrokenCheckpoint
+	(*VerifyRequest)(nil),        // 7: rekindle.v1.VerifyRequest
+	(*VerifyResponse)(nil),       // 8: rekindle.v1.VerifyResponse
+	(*PinRequest)(nil),           // 9: rekindle.v1.PinRequest
+	(*PinResponse)(nil),          // 10: rekindle.v1.PinResponse
+	(*CollectRequest)(nil),       // 11: rekindle.v1.CollectRequest
+	(*CollectResponse)(nil),      // 12: rekindle.v1.CollectResponse
+	(*Collected)(nil),            // 13: rekindle.v1.Collected
+	(*QuarantineRequest)(nil),    // 14: rekindle.v1.QuarantineRequest
+	(*QuarantineResponse)(nil),   // 15: rekindle.v1.QuarantineResponse
+	(*Quarantined)(nil),          // 16: rekindle.v1.Quarantined
+	(*ReleaseRequest)(nil),       // 17: rekindle.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),      // 18: rekindle.v1.ReleaseResponse
+	(*KeysRequest)(nil),          // 19: rekindle.v1.KeysRequest
+	(*KeysResponse)(nil),         // 20: rekindle.v1.KeysResponse
+	(*Key)(nil),                  // 21: rekindle.v1.Key
+	(*RotateKeyRequest)(nil),     // 22: rekindle.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),    // 23: rekindle.v1.RotateKeyResponse
+	(*RetireKeyRequest)(nil),     // 24: rekindle.v1.RetireKeyRequest
+	(*RetireKeyResponse)(nil),    // 25: rekindle.v1.RetireKeyResponse
+	(*Checkpoint)(nil),           // 26: rekindle.v1.Checkpoint
+	(*InspectRequest)(nil),       // 27: rekindle.v1.InspectRequest
+	(*InspectResponse)(nil),      // 28: rekindle.v1.InspectResponse
+	(*CheckpointRequest)(nil),    // 29: rekindle.v1.CheckpointRequest
+	(*CheckpointResponse)(nil),   // 30: rekindle.v1.CheckpointResponse
+	(*ExplainRequest)(nil),       // 31: rekindle.v1.ExplainRequest
+	(*ExplainResponse)(nil),      // 32: rekindle.v1.ExplainResponse
+	(*ContainerReport)(nil),      // 33: rekindle.v1.ContainerReport
+	(*IdleReport)(nil),           // 34: rekindle.v1.IdleReport
+	(*Signal)(nil),               // 35: rekindle.v1.Signal
+	(*SuspensionReport)(nil),     // 36: rekindle.v1.SuspensionReport
+	(*PreflightRequest)(nil),     // 37: rekindle.v1.PreflightRequest
+	(*PreflightResponse)(nil),    // 38: rekindle.v1.PreflightResponse
+	(*ContainerPreflight)(nil),   // 39: rekindle.v1.ContainerPreflight
+	(*Finding)(nil),              // 40: rekindle.v1.Finding
+	(*Setting)(nil),              // 41: rekindle.v1.Setting
+	(*Problem)(nil),              // 42: rekindle.v1.Problem
+	(*Decision)(nil),             // 43: rekindle.v1.Decision
+	(*Candidate)(nil),            // 44: rekindle.v1.Candidate
+	(*Prospect)(nil),             // 45: rekindle.v1.Prospect
+	(*TriggerReport)(nil),        // 46: rekindle.v1.TriggerReport
+	(*RemoveRequest)(nil),        // 47: rekindle.v1.RemoveRequest
+	(*RemoveResponse)(nil),       // 48: rekindle.v1.RemoveResponse
+	(*LogsRequest)(nil),          // 49: rekindle.v1.LogsRequest
+	(*LogsResponse)(nil),         // 50: rekindle.v1.LogsResponse
+	(*OperationLog)(nil),         // 51: rekindle.v1.OperationLog
+	(*LogRequest)(nil),           // 52: rekindle.v1.LogRequest
+	(*LogResponse)(nil),          // 53: rekindle.v1.LogResponse
+	(*StoppingRequest)(nil),      // 54: rekindle.v1.StoppingRequest
+	(*StoppingResponse)(nil),     // 55: rekindle.v1.StoppingResponse
+	(*AwaitTicketRequest)(nil),   // 56: rekindle.v1.AwaitTicketRequest
+	(*AwaitTicketResponse)(nil),  // 57: rekindle.v1.AwaitTicketResponse
+	(*SuspendPodRequest)(nil),    // 58: rekindle.v1.SuspendPodRequest
+	(*SuspendPodResponse)(nil),   // 59: rekindle.v1.SuspendPodResponse
+	(*Suspended)(nil),            // 60: rekindle.v1.Suspended
+	(*ResumePodRequest)(nil),     // 61: rekindle.v1.ResumePodRequest
+	(*ResumePodResponse)(nil),    // 62: rekindle.v1.ResumePodResponse
+	(*Resumed)(nil),              // 63: rekindle.v1.Resumed
+	(*SuspendingRequest)(nil),    // 64: rekindle.v1.SuspendingRequest
+	(*SuspendingResponse)(nil),   // 65: rekindle.v1.SuspendingResponse
+	(*WokenRequest)(nil),         // 66: rekindle.v1.WokenRequest
+	(*WokenResponse)(nil),        // 67: rekindle.v1.WokenResponse
+	(*ImportRequest_Begin)(nil),  // 68: rekindle.v1.ImportRequest.Begin
+	(*ImportRequest_Commit)(nil), // 69: rekindle.v1.ImportRequest.Commit
 }
 var file_daemon_proto_depIdxs = []int32{
-	22, // 0: rekindle.v1.ListResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
-	2,  // 1: rekindle.v1.ListResponse.broken:type_name -> rekindle.v1.BrokenCheckpoint
-	9,  // 2: rekindle.v1.CollectResponse.removed:type_name -> rekindle.v1.Collected
-	12, // 3: rekindle.v1.QuarantineResponse.checkpoints:type_name -> rekindle.v1.Quarantined
-	17, // 4: rekindle.v1.KeysResponse.keys:type_name -> rekindle.v1.Key
-	22, // 5: rekindle.v1.CheckpointResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
-	29, // 6: rekindle.v1.ExplainResponse.containers:type_name -> rekindle.v1.ContainerReport
-	37, // 7: rekindle.v1.ContainerReport.settings:type_name -> rekindle.v1.Setting
-	38, // 8: rekindle.v1.ContainerReport.problems:type_name -> rekindle.v1.Problem
-	39, // 9: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
-	40, // 10: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
-	36, // 11: rekindle.v1.ContainerReport.findings:type_name -> rekindle.v1.Finding
-	41, // 12: rekindle.v1.ContainerReport.restart:type_name -> rekindle.v1.Prospect
-	41, // 13: rekindle.v1.ContainerReport.successor:type_name -> rekindle.v1.Prospect
-	42, // 14: rekindle.v1.ContainerReport.triggers:type_name -> rekindle.v1.TriggerReport
-	32, // 15: rekindle.v1.ContainerReport.suspension:type_name -> rekindle.v1.SuspensionReport
-	30, // 16: rekindle.v1.ContainerReport.idle:type_name -> rekindle.v1.IdleReport
-	31, // 17: rekindle.v1.IdleReport.signals:type_name -> rekindle.v1.Signal
-	35, // 18: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
-	36, // 19: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
-	39, // 20: rekindle.v1.TriggerReport.last:type_name -> rekindle.v1.Decision
-	47, // 21: rekindle.v1.LogsResponse.logs:type_name -> rekindle.v1.OperationLog
-	56, // 22: rekindle.v1.SuspendPodResponse.containers:type_name -> rekindle.v1.Suspended
-	59, // 23: rekindle.v1.ResumePodResponse.containers:type_name -> rekindle.v1.Resumed
-	0,  // 24: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
-	23, // 25: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
-	25, // 26: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
-	54, // 27: rekindle.v1.Rekindle.Suspend:input_type -> rekindle.v1.SuspendPodRequest
-	57, // 28: rekindle.v1.Rekindle.Resume:input_type -> rekindle.v1.ResumePodRequest
-	27, // 29: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
-	43, // 30: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
-	3,  // 31: rekindle.v1.Rekindle.Verify:input_type -> rekindle.v1.VerifyRequest
-	5,  // 32: rekindle.v1.Rekindle.Pin:input_type -> rekindle.v1.PinRequest
-	7,  // 33: rekindle.v1.Rekindle.Collect:input_type -> rekindle.v1.CollectRequest
-	10, // 34: rekindle.v1.Rekindle.Quarantine:input_type -> rekindle.v1.QuarantineRequest
-	13, // 35: rekindle.v1.Rekindle.Release:input_type -> rekindle.v1.ReleaseRequest
-	15, // 36: rekindle.v1.Rekindle.Keys:input_type -> rekindle.v1.KeysRequest
-	18, // 37: rekindle.v1.Rekindle.RotateKey:input_type -> rekindle.v1.RotateKeyRequest
-	20, // 38: rekindle.v1.Rekindle.RetireKey:input_type -> rekindle.v1.RetireKeyRequest
-	33, // 39: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
-	45, // 40: rekindle.v1.Rekindle.Logs:input_type -> rekindle.v1.LogsRequest
-	48, // 41: rekindle.v1.Rekindle.Log:input_type -> rekindle.v1.LogRequest
-	50, // 42: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
-	52, // 43: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
-	60, // 44: rekindle.v1.Hooks.Suspending:input_type -> rekindle.v1.SuspendingRequest
-	62, // 45: rekindle.v1.Hooks.Woken:input_type -> rekindle.v1.WokenRequest
-	1,  // 46: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
-	24, // 47: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
-	26, // 48: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
-	55, // 49: rekindle.v1.Rekindle.Suspend:output_type -> rekindle.v1.SuspendPodResponse
-	58, // 50: rekindle.v1.Rekindle.Resume:output_type -> rekindle.v1.ResumePodResponse
-	28, // 51: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
-	44, // 52: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
-	4,  // 53: rekindle.v1.Rekindle.Verify:output_type -> rekindle.v1.VerifyResponse
-	6,  // 54: rekindle.v1.Rekindle.Pin:output_type -> rekindle.v1.PinResponse
-	8,  // 55: rekindle.v1.Rekindle.Collect:output_type -> rekindle.v1.CollectResponse
-	11, // 56: rekindle.v1.Rekindle.Quarantine:output_type -> rekindle.v1.QuarantineResponse
-	14, // 57: rekindle.v1.Rekindle.Release:output_type -> rekindle.v1.ReleaseResponse
-	16, // 58: rekindle.v1.Rekindle.Keys:output_type -> rekindle.v1.KeysResponse
-	19, // 59: rekindle.v1.Rekindle.RotateKey:output_type -> rekindle.v1.RotateKeyResponse
-	21, // 60: rekindle.v1.Rekindle.RetireKey:output_type -> rekindle.v1.RetireKeyResponse
-	34, // 61: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
-	46, // 62: rekindle.v1.Rekindle.Logs:output_type -> rekindle.v1.LogsResponse
-	49, // 63: rekindle.v1.Rekindle.Log:output_type -> rekindle.v1.LogResponse
-	51, // 64: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
-	53, // 65: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
-	61, // 66: rekindle.v1.Hooks.Suspending:output_type -> rekindle.v1.SuspendingResponse
-	63, // 67: rekindle.v1.Hooks.Woken:output_type -> rekindle.v1.WokenResponse
-	46, // [46:68] is the sub-list for method output_type
-	24, // [24:46] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	68, // 0: rekindle.v1.ImportRequest.begin:type_name -> rekindle.v1.ImportRequest.Begin
+	69, // 1: rekindle.v1.ImportRequest.commit:type_name -> rekindle.v1.ImportRequest.Commit
+	26, // 2: rekindle.v1.ImportResponse.checkpoint:type_name -> rekindle.v1.Checkpoint
+	26, // 3: rekindle.v1.ListResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
+	6,  // 4: rekindle.v1.ListResponse.broken:type_name -> rekindle.v1.BrokenCheckpoint
+	13, // 5: rekindle.v1.CollectResponse.removed:type_name -> rekindle.v1.Collected
+	16, // 6: rekindle.v1.QuarantineResponse.checkpoints:type_name -> rekindle.v1.Quarantined
+	21, // 7: rekindle.v1.KeysResponse.keys:type_name -> rekindle.v1.Key
+	26, // 8: rekindle.v1.CheckpointResponse.checkpoints:type_name -> rekindle.v1.Checkpoint
+	33, // 9: rekindle.v1.ExplainResponse.containers:type_name -> rekindle.v1.ContainerReport
+	41, // 10: rekindle.v1.ContainerReport.settings:type_name -> rekindle.v1.Setting
+	42, // 11: rekindle.v1.ContainerReport.problems:type_name -> rekindle.v1.Problem
+	43, // 12: rekindle.v1.ContainerReport.decisions:type_name -> rekindle.v1.Decision
+	44, // 13: rekindle.v1.ContainerReport.candidates:type_name -> rekindle.v1.Candidate
+	40, // 14: rekindle.v1.ContainerReport.findings:type_name -> rekindle.v1.Finding
+	45, // 15: rekindle.v1.ContainerReport.restart:type_name -> rekindle.v1.Prospect
+	45, // 16: rekindle.v1.ContainerReport.successor:type_name -> rekindle.v1.Prospect
+	46, // 17: rekindle.v1.ContainerReport.triggers:type_name -> rekindle.v1.TriggerReport
+	36, // 18: rekindle.v1.ContainerReport.suspension:type_name -> rekindle.v1.SuspensionReport
+	34, // 19: rekindle.v1.ContainerReport.idle:type_name -> rekindle.v1.IdleReport
+	35, // 20: rekindle.v1.IdleReport.signals:type_name -> rekindle.v1.Signal
+	39, // 21: rekindle.v1.PreflightResponse.containers:type_name -> rekindle.v1.ContainerPreflight
+	40, // 22: rekindle.v1.ContainerPreflight.findings:type_name -> rekindle.v1.Finding
+	43, // 23: rekindle.v1.TriggerReport.last:type_name -> rekindle.v1.Decision
+	51, // 24: rekindle.v1.LogsResponse.logs:type_name -> rekindle.v1.OperationLog
+	60, // 25: rekindle.v1.SuspendPodResponse.containers:type_name -> rekindle.v1.Suspended
+	63, // 26: rekindle.v1.ResumePodResponse.containers:type_name -> rekindle.v1.Resumed
+	4,  // 27: rekindle.v1.Rekindle.List:input_type -> rekindle.v1.ListRequest
+	27, // 28: rekindle.v1.Rekindle.Inspect:input_type -> rekindle.v1.InspectRequest
+	29, // 29: rekindle.v1.Rekindle.Checkpoint:input_type -> rekindle.v1.CheckpointRequest
+	58, // 30: rekindle.v1.Rekindle.Suspend:input_type -> rekindle.v1.SuspendPodRequest
+	61, // 31: rekindle.v1.Rekindle.Resume:input_type -> rekindle.v1.ResumePodRequest
+	31, // 32: rekindle.v1.Rekindle.Explain:input_type -> rekindle.v1.ExplainRequest
+	47, // 33: rekindle.v1.Rekindle.Remove:input_type -> rekindle.v1.RemoveRequest
+	7,  // 34: rekindle.v1.Rekindle.Verify:input_type -> rekindle.v1.VerifyRequest
+	9,  // 35: rekindle.v1.Rekindle.Pin:input_type -> rekindle.v1.PinRequest
+	11, // 36: rekindle.v1.Rekindle.Collect:input_type -> rekindle.v1.CollectRequest
+	14, // 37: rekindle.v1.Rekindle.Quarantine:input_type -> rekindle.v1.QuarantineRequest
+	17, // 38: rekindle.v1.Rekindle.Release:input_type -> rekindle.v1.ReleaseRequest
+	19, // 39: rekindle.v1.Rekindle.Keys:input_type -> rekindle.v1.KeysRequest
+	22, // 40: rekindle.v1.Rekindle.RotateKey:input_type -> rekindle.v1.RotateKeyRequest
+	24, // 41: rekindle.v1.Rekindle.RetireKey:input_type -> rekindle.v1.RetireKeyRequest
+	37, // 42: rekindle.v1.Rekindle.Preflight:input_type -> rekindle.v1.PreflightRequest
+	49, // 43: rekindle.v1.Rekindle.Logs:input_type -> rekindle.v1.LogsRequest
+	52, // 44: rekindle.v1.Rekindle.Log:input_type -> rekindle.v1.LogRequest
+	0,  // 45: rekindle.v1.Rekindle.Hold:input_type -> rekindle.v1.HoldRequest
+	2,  // 46: rekindle.v1.Rekindle.Import:input_type -> rekindle.v1.ImportRequest
+	54, // 47: rekindle.v1.Hooks.Stopping:input_type -> rekindle.v1.StoppingRequest
+	56, // 48: rekindle.v1.Hooks.AwaitTicket:input_type -> rekindle.v1.AwaitTicketRequest
+	64, // 49: rekindle.v1.Hooks.Suspending:input_type -> rekindle.v1.SuspendingRequest
+	66, // 50: rekindle.v1.Hooks.Woken:input_type -> rekindle.v1.WokenRequest
+	5,  // 51: rekindle.v1.Rekindle.List:output_type -> rekindle.v1.ListResponse
+	28, // 52: rekindle.v1.Rekindle.Inspect:output_type -> rekindle.v1.InspectResponse
+	30, // 53: rekindle.v1.Rekindle.Checkpoint:output_type -> rekindle.v1.CheckpointResponse
+	59, // 54: rekindle.v1.Rekindle.Suspend:output_type -> rekindle.v1.SuspendPodResponse
+	62, // 55: rekindle.v1.Rekindle.Resume:output_type -> rekindle.v1.ResumePodResponse
+	32, // 56: rekindle.v1.Rekindle.Explain:output_type -> rekindle.v1.ExplainResponse
+	48, // 57: rekindle.v1.Rekindle.Remove:output_type -> rekindle.v1.RemoveResponse
+	8,  // 58: rekindle.v1.Rekindle.Verify:output_type -> rekindle.v1.VerifyResponse
+	10, // 59: rekindle.v1.Rekindle.Pin:output_type -> rekindle.v1.PinResponse
+	12, // 60: rekindle.v1.Rekindle.Collect:output_type -> rekindle.v1.CollectResponse
+	15, // 61: rekindle.v1.Rekindle.Quarantine:output_type -> rekindle.v1.QuarantineResponse
+	18, // 62: rekindle.v1.Rekindle.Release:output_type -> rekindle.v1.ReleaseResponse
+	20, // 63: rekindle.v1.Rekindle.Keys:output_type -> rekindle.v1.KeysResponse
+	23, // 64: rekindle.v1.Rekindle.RotateKey:output_type -> rekindle.v1.RotateKeyResponse
+	25, // 65: rekindle.v1.Rekindle.RetireKey:output_type -> rekindle.v1.RetireKeyResponse
+	38, // 66: rekindle.v1.Rekindle.Preflight:output_type -> rekindle.v1.PreflightResponse
+	50, // 67: rekindle.v1.Rekindle.Logs:output_type -> rekindle.v1.LogsResponse
+	53, // 68: rekindle.v1.Rekindle.Log:output_type -> rekindle.v1.LogResponse
+	1,  // 69: rekindle.v1.Rekindle.Hold:output_type -> rekindle.v1.HoldResponse
+	3,  // 70: rekindle.v1.Rekindle.Import:output_type -> rekindle.v1.ImportResponse
+	55, // 71: rekindle.v1.Hooks.Stopping:output_type -> rekindle.v1.StoppingResponse
+	57, // 72: rekindle.v1.Hooks.AwaitTicket:output_type -> rekindle.v1.AwaitTicketResponse
+	65, // 73: rekindle.v1.Hooks.Suspending:output_type -> rekindle.v1.SuspendingResponse
+	67, // 74: rekindle.v1.Hooks.Woken:output_type -> rekindle.v1.WokenResponse
+	51, // [51:75] is the sub-list for method output_type
+	27, // [27:51] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_daemon_proto_init() }
@@ -4346,7 +4730,7 @@ func file_daemon_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   64,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

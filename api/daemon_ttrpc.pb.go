@@ -26,6 +26,52 @@ type RekindleService interface {
 	Preflight(context.Context, *PreflightRequest) (*PreflightResponse, error)
 	Logs(context.Context, *LogsRequest) (*LogsResponse, error)
 	Log(context.Context, *LogRequest) (*LogResponse, error)
+	Hold(context.Context, Rekindle_HoldServer) error
+	Import(context.Context, Rekindle_ImportServer) error
+}
+
+type Rekindle_HoldServer interface {
+	Send(*HoldResponse) error
+	Recv() (*HoldRequest, error)
+	ttrpc.StreamServer
+}
+
+type rekindleHoldServer struct {
+	ttrpc.StreamServer
+}
+
+func (x *rekindleHoldServer) Send(m *HoldResponse) error {
+	return x.StreamServer.SendMsg(m)
+}
+
+func (x *rekindleHoldServer) Recv() (*HoldRequest, error) {
+	m := new(HoldRequest)
+	if err := x.StreamServer.RecvMsg(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+type Rekindle_ImportServer interface {
+	Send(*ImportResponse) error
+	Recv() (*ImportRequest, error)
+	ttrpc.StreamServer
+}
+
+type rekindleImportServer struct {
+	ttrpc.StreamServer
+}
+
+func (x *rekindleImportServer) Send(m *ImportResponse) error {
+	return x.StreamServer.SendMsg(m)
+}
+
+func (x *rekindleImportServer) Recv() (*ImportRequest, error) {
+	m := new(ImportRequest)
+	if err := x.StreamServer.RecvMsg(m); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func RegisterRekindleService(srv *ttrpc.Server, svc RekindleService) {
@@ -158,14 +204,53 @@ func RegisterRekindleService(srv *ttrpc.Server, svc RekindleService) {
 				return svc.Log(ctx, &req)
 			},
 		},
+		Streams: map[string]ttrpc.Stream{
+			"Hold": {
+				Handler: func(ctx context.Context, stream ttrpc.StreamServer) (interface{}, error) {
+					return nil, svc.Hold(ctx, &rekindleHoldServer{stream})
+				},
+				StreamingClient: true,
+				StreamingServer: true,
+			},
+			"Import": {
+				Handler: func(ctx context.Context, stream ttrpc.StreamServer) (interface{}, error) {
+					return nil, svc.Import(ctx, &rekindleImportServer{stream})
+				},
+				StreamingClient: true,
+				StreamingServer: true,
+			},
+		},
 	})
+}
+
+type RekindleClient interface {
+	List(context.Context, *ListRequest) (*ListResponse, error)
+	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
+	Checkpoint(context.Context, *CheckpointRequest) (*CheckpointResponse, error)
+	Suspend(context.Context, *SuspendPodRequest) (*SuspendPodResponse, error)
+	Resume(context.Context, *ResumePodRequest) (*ResumePodResponse, error)
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
+	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
+	Pin(context.Context, *PinRequest) (*PinResponse, error)
+	Collect(context.Context, *CollectRequest) (*CollectResponse, error)
+	Quarantine(context.Context, *QuarantineRequest) (*QuarantineResponse, error)
+	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
+	Keys(context.Context, *KeysRequest) (*KeysResponse, error)
+	RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error)
+	RetireKey(context.Context, *RetireKeyRequest) (*RetireKeyResponse, error)
+	Preflight(context.Context, *PreflightRequest) (*PreflightResponse, error)
+	Logs(context.Context, *LogsRequest) (*LogsResponse, error)
+	Log(context.Context, *LogRequest) (*LogResponse, error)
+	Hold(context.Context) (Rekindle_HoldClient, error)
+	Import(context.Context) (Rekindle_ImportClient, error)
 }
 
 type rekindleClient struct {
 	client *ttrpc.Client
 }
 
-func NewRekindleClient(client *ttrpc.Client) RekindleService {
+func NewRekindleClient(client *ttrpc.Client) RekindleClient {
 	return &rekindleClient{
 		client: client,
 	}
@@ -313,6 +398,74 @@ func (c *rekindleClient) Log(ctx context.Context, req *LogRequest) (*LogResponse
 		return nil, err
 	}
 	return &resp, nil
+}
+
+func (c *rekindleClient) Hold(ctx context.Context) (Rekindle_HoldClient, error) {
+	stream, err := c.client.NewStream(ctx, &ttrpc.StreamDesc{
+		StreamingClient: true,
+		StreamingServer: true,
+	}, "rekindle.v1.Rekindle", "Hold", nil)
+	if err != nil {
+		return nil, err
+	}
+	x := &rekindleHoldClient{stream}
+	return x, nil
+}
+
+type Rekindle_HoldClient interface {
+	Send(*HoldRequest) error
+	Recv() (*HoldResponse, error)
+	ttrpc.ClientStream
+}
+
+type rekindleHoldClient struct {
+	ttrpc.ClientStream
+}
+
+func (x *rekindleHoldClient) Send(m *HoldRequest) error {
+	return x.ClientStream.SendMsg(m)
+}
+
+func (x *rekindleHoldClient) Recv() (*HoldResponse, error) {
+	m := new(HoldResponse)
+	if err := x.ClientStream.RecvMsg(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (c *rekindleClient) Import(ctx context.Context) (Rekindle_ImportClient, error) {
+	stream, err := c.client.NewStream(ctx, &ttrpc.StreamDesc{
+		StreamingClient: true,
+		StreamingServer: true,
+	}, "rekindle.v1.Rekindle", "Import", nil)
+	if err != nil {
+		return nil, err
+	}
+	x := &rekindleImportClient{stream}
+	return x, nil
+}
+
+type Rekindle_ImportClient interface {
+	Send(*ImportRequest) error
+	Recv() (*ImportResponse, error)
+	ttrpc.ClientStream
+}
+
+type rekindleImportClient struct {
+	ttrpc.ClientStream
+}
+
+func (x *rekindleImportClient) Send(m *ImportRequest) error {
+	return x.ClientStream.SendMsg(m)
+}
+
+func (x *rekindleImportClient) Recv() (*ImportResponse, error) {
+	m := new(ImportResponse)
+	if err := x.ClientStream.RecvMsg(m); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 type HooksService interface {

@@ -19,6 +19,7 @@ type Config struct {
 	Sleep      Sleep      `toml:"sleep"`
 	CRIU       CRIU       `toml:"criu"`
 	Quota      Quota      `toml:"quota"`
+	Import     Import     `toml:"import"`
 }
 
 // Store says where checkpoints are kept.
@@ -204,6 +205,12 @@ type Sleep struct {
 type CRIU struct {
 	// GhostLimit is the largest deleted but still open file a dump carries.
 	GhostLimit Size `toml:"ghost_limit" example:"\"1GiB\""`
+}
+
+// Import says whether checkpoints may be taken in that were made elsewhere.
+type Import struct {
+	// MaxSize is how large one may be; 0 forbids it.
+	MaxSize Size `toml:"max_size" example:"\"16GiB\""`
 }
 
 // MaxRestoreTimeout leaves room within the two minutes the kubelet gives one

@@ -127,6 +127,7 @@ func (c *checker) all(cfg Config) {
 	c.oneOf("sleep.page_cache", cfg.Sleep.PageCache, PageCacheModes...)
 	c.size("criu.ghost_limit", cfg.CRIU.GhostLimit, 0, maxGhostLimit)
 	c.quota(cfg.Quota)
+	c.sizeOrNone("import.max_size", cfg.Import.MaxSize, MiB)
 }
 
 func (c *checker) quota(q Quota) {

@@ -102,7 +102,6 @@ func isolation(pod *api.PodSandbox, c *api.Container) agent.Isolation {
 func shape(pod *api.PodSandbox, c *api.Container, digest string) agent.Shape {
 	s := agent.Shape{
 		ImageDigest: digest, Args: c.GetArgs(), Env: c.GetEnv(),
-		Seccomp:  c.GetLinux().GetSeccompProfile().String(),
 		Volatile: append([]string{pod.GetName(), pod.GetUid(), pod.GetId()}, pod.GetIps()...),
 	}
 	if u := c.GetUser(); u != nil {

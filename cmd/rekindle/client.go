@@ -29,7 +29,7 @@ func (a *app) dial(ctx context.Context) (*daemon, error) {
 
 // daemon is a connection to the daemon.
 type daemon struct {
-	api.RekindleService
+	api.RekindleClient
 
 	client *ttrpc.Client
 	socket string

@@ -122,9 +122,9 @@ func (a *app) command(name string) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", socket, "control socket of the daemon (environment: "+socketVariable+")")
 	flags.StringVarP(&a.output, "output", "o", outputTable, "table for people, json for programs")
-	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (default 30s; inspect 10m; checkpoint, suspend and resume 15m)")
+	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (default 30s; inspect 10m; export and import 1h; checkpoint, suspend and resume 15m)")
 	root.AddCommand(a.list(), a.inspect(), a.checkpoint(), a.suspend(), a.resume(), a.explain(), a.logs(), a.preflight(), a.remove(), a.verify(),
-		a.pin(), a.unpin(), a.gc(), a.quarantine(), a.key(), a.check(), a.version())
+		a.pin(), a.unpin(), a.gc(), a.quarantine(), a.key(), a.export(), a.imports(), a.check(), a.version())
 	return root
 }
 

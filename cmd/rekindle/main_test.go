@@ -23,7 +23,7 @@ const (
 )
 
 // fakeDaemon knows the checkpoints idA and idB of the pod shop/redis-0.
-type fakeDaemon struct{}
+type fakeDaemon struct{ api.RekindleService }
 
 func (fakeDaemon) checkpoints() []*api.Checkpoint {
 	old := time.Now().Add(-3 * time.Hour).UnixNano()

@@ -102,6 +102,7 @@ func run(ctx context.Context, path string) error {
 
 	runtime := &containers{address: cfg.Sockets.Containerd}
 	a.UseLogs(runtime)
+	a.UseSpecs(runtime)
 	plugin.New(a, runtime).Run(ctx, cfg.Sockets.NRI)
 	log.G(ctx).Info("stopping; running containers go on")
 	a.Wait(stopTimeout)

@@ -12,9 +12,11 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/rekindle-dev/rekindle/agent"
 	"github.com/rekindle-dev/rekindle/criu"
+	"github.com/rekindle-dev/rekindle/plugin"
 )
 
 // kubernetes is the containerd namespace in which CRI keeps its images.
@@ -61,6 +63,9 @@ func (c *containers) Digest(ctx context.Context, reference string) (string, erro
 	}
 	return image.Target.Digest.String(), nil
 }
+
+// Shape returns what must be equal in a spec.
+func (c *containers) Shape(spec *specs.Spec) agent.Shape { return plugin.ShapeOf(spec) }
 
 func (c *containers) connect() (*containerd.Client, error) {
 	c.mu.Lock()

@@ -94,6 +94,7 @@ build_tool() {
       build cni 'about 20 s' 0 '' "-X $plugins/pkg/utils/buildversion.BuildVersion=$(version "$plugins")" \
         "$plugins"/plugins/{ipam/host-local,main/bridge,main/loopback}
       ;;
+    checkpointctl) build checkpointctl 'about 20 s' 0 '' '' github.com/checkpoint-restore/checkpointctl ;;
     etcd) build etcd 'about 1 min' 0 '' '' . ;;
     kubelet) build_kubernetes 'about 5 min' "$kubernetes/kubelet" ;;
     kubernetes)
@@ -111,7 +112,7 @@ sets=("$@")
 for set in "${sets[@]}"; do
   case $set in
     node) tools=(runc cni containerd-2.4 kubelet) ;;
-    cluster) tools=(runc cni containerd-2.4 etcd kubernetes) ;;
+    cluster) tools=(runc cni containerd-2.4 etcd checkpointctl kubernetes) ;;
     compat) tools=(containerd-2.2) ;;
     lint) tools=(lint) ;;
     *) die "there is no set of tools named '$set': node, cluster, compat, lint" ;;
