@@ -102,14 +102,24 @@ func (a *app) write(file string, size int64, do func(io.Writer) error) (err erro
 		out = f
 	}
 	bar := a.progress(size, "exporting")
-	defer bar.Close()
+	defer bar.close()
 	return do(io.MultiWriter(out, bar))
 }
 
-// progress shows on a terminal how far it is.
-func (a *app) progress(size int64, what string) *progressbar.ProgressBar {
+// progress shows on a terminal how far it is. size may be an estimate.
+func (a *app) progress(size int64, what string) *progress {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return progressbar.DefaultBytesSilent(size)
+		return &progress{progressbar.DefaultBytesSilent(size)}
 	}
-	return progressbar.DefaultBytes(size, what)
+	return &progress{progressbar.DefaultBytes(size, what)}
 }
+
+// progress is a bar that never fails what it shows.
+type progress struct{ bar *progressbar.ProgressBar }
+
+func (p *progress) Write(data []byte) (int, error) {
+	_ = p.bar.Add(len(data))
+	return len(data), nil
+}
+
+func (p *progress) close() { _ = p.bar.Close() }

@@ -98,7 +98,7 @@ func (a *app) takeIn(ctx context.Context, d *daemon, begin *api.ImportRequest_Be
 	}
 	bar := a.progress(size, "importing")
 	claims, err := archive.Read(ctx, io.TeeReader(in, bar), place.Dir, archive.Limits{Bytes: place.MaxBytes, Entries: maxEntries, Ratio: maxRatio})
-	_ = bar.Close()
+	bar.close()
 	if err != nil {
 		return nil, err
 	}
