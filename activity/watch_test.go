@@ -31,8 +31,9 @@ func TestMain(m *testing.M) {
 
 // serve answers on a port of TCP and of UDP what it is sent, until its input ends.
 func serve() error {
-	for label, address := range map[string]string{"lo": "127.0.0.1", "lo:1": "10.0.0.9", "lo:2": "10.0.0.1", "lo:3": "10.7.7.7"} {
-		if err := addAddress(label, address); err != nil {
+	// The server's is the first of its network, from which it answers datagrams.
+	for _, a := range [][2]string{{"lo", "127.0.0.1"}, {"lo:1", "10.0.0.9"}, {"lo:2", "10.0.0.1"}, {"lo:3", "10.7.7.7"}} {
+		if err := addAddress(a[0], a[1]); err != nil {
 			return err
 		}
 	}
