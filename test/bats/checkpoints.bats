@@ -147,7 +147,7 @@ refused() {
   crash few
   cold few 15
   run ! called restore
-  [[ $(decisions few | grep -c '^quarantine taken') == 1 ]]
+  [[ $(decisions few | grep -c "^quarantine taken $only") == 1 ]]
   quarantined "$only"
 }
 
