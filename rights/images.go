@@ -75,11 +75,8 @@ func (i *images) tree() error {
 	threads := 0
 	return read(i.root, "pstree.img", magicTree, &pstree.PstreeEntry{}, func(e *pstree.PstreeEntry) error {
 		t := task{pid: e.GetPid(), threads: slices.Clone(e.GetThreads())}
-		if !slices.Contains(t.threads, t.pid) {
-			t.threads = append(t.threads, t.pid)
-		}
 		i.tasks = append(i.tasks, t)
-		if threads += len(t.threads); threads > maxThreads {
+		if threads += max(1, len(t.threads)); threads > maxThreads {
 			return fmt.Errorf("%w: more than %d threads", errImage, maxThreads)
 		}
 		return nil
@@ -92,22 +89,37 @@ func (i *images) processes() error {
 		return fmt.Errorf("%w: no processes", errImage)
 	}
 	for n, t := range i.tasks {
-		dead := false
-		for _, tid := range t.threads {
-			gone, err := i.thread(tid, tid == t.pid)
-			if err == nil && gone && tid != t.pid {
-				err = errImage
-			}
-			if err != nil {
-				return fmt.Errorf("thread %d of process %d: %w", tid, t.pid, err)
-			}
-			dead = dead || gone
+		dead, err := i.thread(t.pid, true)
+		if err != nil {
+			return fmt.Errorf("process %d: %w", t.pid, err)
 		}
 		if dead {
+			// What stands there for its threads means nothing, and CRIU does not
+			// look at it.
 			continue
+		}
+		if err := i.others(t); err != nil {
+			return err
 		}
 		if err := i.namespaces(t.pid, n == 0); err != nil {
 			return fmt.Errorf("process %d: %w", t.pid, err)
+		}
+	}
+	return nil
+}
+
+// others looks at the threads of a process that are not its first one.
+func (i *images) others(t task) error {
+	for _, tid := range t.threads {
+		if tid == t.pid {
+			continue
+		}
+		gone, err := i.thread(tid, false)
+		if err == nil && gone {
+			err = errImage
+		}
+		if err != nil {
+			return fmt.Errorf("thread %d of process %d: %w", tid, t.pid, err)
 		}
 	}
 	return nil

@@ -255,6 +255,13 @@ func TestImages(t *testing.T) {
 			d.tree = append(d.tree, &pstree.PstreeEntry{Pid: proto.Uint32(3), Ppid: proto.Uint32(1), Pgid: proto.Uint32(1), Sid: proto.Uint32(1)})
 			d.threads["core-3.img"] = dead()
 		}},
+		// CRIU does not set the numbers of its threads, and writes what it finds there.
+		"DeadProcessWithThreads": {dump: func(d *dump) {
+			d.tree = append(d.tree, &pstree.PstreeEntry{
+				Pid: proto.Uint32(3), Ppid: proto.Uint32(1), Pgid: proto.Uint32(1), Sid: proto.Uint32(1), Threads: []uint32{2455896800},
+			})
+			d.threads["core-3.img"] = dead()
+		}},
 		"DeadThread": {dump: func(d *dump) { d.threads["core-2.img"] = dead() }, want: "not an image"},
 		"Disk": {
 			dump: func(d *dump) { d.mounts = append(d.mounts, mounted(mnt.Fstype_AUTO, "/mnt", 0)) },
