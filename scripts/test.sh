@@ -7,8 +7,8 @@
 # know that everything was tried. Settings, by environment:
 #   LAB_DIR, LAB_PORT, REKINDLE_CACHE  as for test/lab/up.sh
 #   SUITES    the bats files to run instead of all of them
-#   LABS      how many labs the suites are shared out to (2); most of a suite is
-#             waiting, so two of them do not slow one another much
+#   LABS      how many labs the suites are shared out to (3); most of a suite is
+#             waiting, so three of them keep two processors busy
 #   KEEP_LAB  when set, the labs stay up for another run
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -168,7 +168,7 @@ choose() {
     fi
   done
   labs=("$LAB_DIR:$LAB_PORT")
-  for ((lab = 2; lab <= ${LABS:-2} && lab <= ${#shared[@]}; lab++)); do
+  for ((lab = 2; lab <= ${LABS:-3} && lab <= ${#shared[@]}; lab++)); do
     labs+=("$LAB_DIR-$lab:$((LAB_PORT + lab - 1))")
   done
 }
