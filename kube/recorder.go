@@ -31,6 +31,9 @@ const (
 	worthPosting = 5 * time.Minute
 	firstRetry   = time.Second
 	lastRetry    = 10 * time.Second
+	// rolesRead is how long an API server that has just started may forbid what it
+	// will allow when it has read the roles.
+	rolesRead = 15 * time.Second
 
 	// A pod may have so many Events at once, and one more in each period after
 	// that: what client-go's own recorder allows.
@@ -44,11 +47,13 @@ const (
 // that waits for the API server and bring the types of all of its groups along;
 // this one has one goroutine and one queue.
 type recorder struct {
-	node    string
-	queue   chan *eventsv1.Event
-	client  rest.Interface
-	retry   time.Duration
-	dropped *prometheus.CounterVec
+	node   string
+	queue  chan *eventsv1.Event
+	client rest.Interface
+	retry  time.Duration
+	// patience is how long an Event is tried again that is forbidden.
+	patience time.Duration
+	dropped  *prometheus.CounterVec
 
 	mu     sync.Mutex
 	budget map[string]*rate.Limiter
@@ -64,7 +69,7 @@ const (
 
 func newRecorder(node string, r prometheus.Registerer) *recorder {
 	rec := &recorder{
-		node: node, queue: make(chan *eventsv1.Event, queued), retry: firstRetry, budget: map[string]*rate.Limiter{},
+		node: node, queue: make(chan *eventsv1.Event, queued), retry: firstRetry, patience: rolesRead, budget: map[string]*rate.Limiter{},
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rekindle_events_dropped_total", Help: "Kubernetes Events that were not posted, by reason.",
 		}, []string{"reason"}),
@@ -129,7 +134,7 @@ func (r *recorder) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case e := <-r.queue:
-			why, err := r.post(ctx, e)
+			why, err := r.post(ctx, e, !failing)
 			if ctx.Err() != nil {
 				return
 			}
@@ -150,13 +155,19 @@ func (r *recorder) run(ctx context.Context) {
 	}
 }
 
-// post tries until the Event is taken, refused for good, or too old.
-func (r *recorder) post(ctx context.Context, e *eventsv1.Event) (why string, err error) {
+// post tries until the Event is taken, refused for good, or too old. With patient
+// it takes being forbidden for good only after a while.
+func (r *recorder) post(ctx context.Context, e *eventsv1.Event, patient bool) (why string, err error) {
+	var forbidden time.Time
 	for pause := r.retry; ; pause = min(2*pause, lastRetry) {
 		err := r.try(ctx, e)
+		if patient && mayPass(err) && forbidden.IsZero() {
+			forbidden = time.Now()
+		}
 		switch {
 		case err == nil || apierrors.IsAlreadyExists(err):
 			return "", nil
+		case mayPass(err) && !forbidden.IsZero() && time.Since(forbidden) < r.patience:
 		case final(err):
 			return droppedRefused, err
 		case time.Since(e.EventTime.Time) > worthPosting:
@@ -177,6 +188,11 @@ func (r *recorder) try(ctx context.Context, e *eventsv1.Event) error {
 		return fmt.Errorf("post Event: %w", err)
 	}
 	return nil
+}
+
+// mayPass tells of a refusal that it may be one of a server which has just started.
+func mayPass(err error) bool {
+	return apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
 // final tells whether the API server has understood and refused.

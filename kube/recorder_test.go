@@ -71,6 +71,13 @@ func start(t *testing.T, s *server) *recorder {
 	t.Helper()
 	r := newRecorder("node-1", prometheus.NewRegistry())
 	r.retry = time.Millisecond
+	run(t, r, s)
+	return r
+}
+
+// run has a recorder post to the server until the test ends.
+func run(t *testing.T, r *recorder, s *server) {
+	t.Helper()
 	if err := r.connect(&rest.Config{Host: s.URL, QPS: -1}); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +85,6 @@ func start(t *testing.T, s *server) *recorder {
 	var done sync.WaitGroup
 	done.Go(func() { r.run(ctx) })
 	t.Cleanup(func() { cancel(); done.Wait() })
-	return r
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -118,7 +124,7 @@ func TestEventsArePosted(t *testing.T) {
 func TestRefusedEventsAreDropped(t *testing.T) {
 	s := newServer(t, func(n int) int {
 		if n == 1 {
-			return http.StatusForbidden
+			return http.StatusUnprocessableEntity
 		}
 		return http.StatusCreated
 	})
@@ -128,6 +134,40 @@ func TestRefusedEventsAreDropped(t *testing.T) {
 	eventually(t, "the second Event", func() bool { return s.received() == 2 })
 	if got := testutil.ToFloat64(r.dropped.WithLabelValues(droppedRefused)); got != 1 {
 		t.Errorf("%v dropped, want 1", got)
+	}
+}
+
+// A server that has just started knows no roles yet.
+func TestForbiddenEventsAreTriedAgain(t *testing.T) {
+	s := newServer(t, func(n int) int {
+		if n <= 2 {
+			return http.StatusForbidden
+		}
+		return http.StatusCreated
+	})
+	r := start(t, s)
+	r.Decided(web, decided(refused))
+	eventually(t, "the third try", func() bool { return s.received() == 3 })
+	if n := testutil.CollectAndCount(r.dropped); n != 0 {
+		t.Errorf("something was dropped")
+	}
+}
+
+// Without the role the first Event takes its time, and those after it none.
+func TestForbiddenForGood(t *testing.T) {
+	s := newServer(t, func(int) int { return http.StatusForbidden })
+	r := newRecorder("node-1", prometheus.NewRegistry())
+	r.retry, r.patience = time.Millisecond, 20*time.Millisecond
+	run(t, r, s)
+	for range 3 {
+		r.Decided(web, decided(refused))
+	}
+	eventually(t, "three dropped", func() bool { return testutil.ToFloat64(r.dropped.WithLabelValues(droppedRefused)) == 3 })
+	tries := s.received()
+	r.Decided(web, decided(refused))
+	eventually(t, "the fourth dropped", func() bool { return testutil.ToFloat64(r.dropped.WithLabelValues(droppedRefused)) == 4 })
+	if got := s.received(); got != tries+1 {
+		t.Errorf("%d tries of the fourth, want 1", got-tries)
 	}
 }
 
