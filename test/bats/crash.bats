@@ -20,7 +20,7 @@ settle = "1s"
 max_restores = 100
 TOML
   anew victim
-  counter victim -- -ballast 4
+  counter victim -- -ballast 96
 }
 
 teardown_file() {
