@@ -85,8 +85,8 @@ heads() { rekindle logs --list -o json "$1" | jq -r '.logs[] | "\(.action) \(.ou
 }
 
 @test "there are no logs of what was never dumped, and of no other pod" {
-  run -3 rekindle logs default/never
-  [[ $output == *"no logs of default/never are kept on this node"* ]]
+  run -3 rekindle logs default/nobody
+  [[ $output == *"no logs of default/nobody are kept on this node"* ]]
   run -3 rekindle logs 01ARZ3NDEKTSV4RRFFQ69G5FAV
   run -2 rekindle logs ../marks
 }
