@@ -13,20 +13,25 @@ clients() { pod clients busybox '[sleep, "3600"]'; }
 # sandbox_pid POD prints the id of a process that lives as long as the pod.
 sandbox_pid() { in-node ctr -n k8s.io task ls | awk -v id="$(sandbox_id "$1")" '$1 == id { print $2 }'; }
 
-# visit POD FROM ROUNDS TARGET... has a visitor, who lives in the network of the
-# pod FROM, put a pod to sleep and ask for it. What it tells is left in POD.visit,
-# and what CRIU said last of each restore in POD.criu. A pod that is just waking
-# may count as asleep; it is put to sleep until it was once more.
+# come POD FROM ROUNDS COMMAND TARGET... has a visitor, who lives in the network of
+# the pod FROM, ask for a pod each time that the command has returned, which sees to
+# it that the pod sleeps. What the visitor tells is left in POD.visit.
+come() {
+  in-node nsenter --net="/proc/$(sandbox_pid "$2")/ns/net" -- "$BATS_FILE_TMPDIR/visitor" -rounds "$3" -suspend "$4" "${@:5}" \
+    >"$BATS_TEST_TMPDIR/$1.visit" 2>&1
+}
+
+# visit POD FROM ROUNDS TARGET... has a visitor put a pod to sleep and ask for it,
+# over and over. What CRIU said last of each restore is left in POD.criu. A pod that
+# is just waking may count as asleep; it is put to sleep until it was once more.
 visit() {
-  local id work times
-  id=$(container_id "$1")
-  work=/run/rekindle/containers/$id/work
+  local work times
+  work=/run/rekindle/containers/$(container_id "$1")/work
   times="rekindle explain default/$1 -o json | jq '.containers[0].suspension.times // 0'"
-  in-node nsenter --net="/proc/$(sandbox_pid "$2")/ns/net" -- "$BATS_FILE_TMPDIR/visitor" -rounds "$3" -suspend "
+  come "${@:1:3}" "
     tail -n 1 $work/restore.log 2>/dev/null >>$BATS_TEST_TMPDIR/$1.criu
     n=\$($times)
-    until [ \$($times) -gt \$n ]; do rekindle suspend default/$1 || exit; done" "${@:4}" \
-    >"$BATS_TEST_TMPDIR/$1.visit" 2>&1
+    until [ \$($times) -gt \$n ]; do rekindle suspend default/$1 || exit; done" "${@:4}"
 }
 
 # visited POD ANSWERS: the visitor was answered every time.

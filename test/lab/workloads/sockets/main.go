@@ -9,6 +9,7 @@
 //	unix   as line, on a unix socket
 //	dgram  answers every datagram of a unix socket to its sender
 //	heap   no socket, but that many MiB of memory with something in it
+//	tell   no socket, but from then on the number of each answer is printed
 //
 // Every answer has a number that counts all answers since the start: it shows
 // that the memory is the old one.
@@ -23,12 +24,28 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
 var answers atomic.Uint64
 
-func answer(to string) string { return fmt.Sprintf("%d %s\n", answers.Add(1), to) }
+// telling is held while a number is drawn and printed, so that they stand in order.
+var (
+	telling sync.Mutex
+	tells   atomic.Bool
+)
+
+func answer(to string) string {
+	if !tells.Load() {
+		return fmt.Sprintf("%d %s\n", answers.Add(1), to)
+	}
+	telling.Lock()
+	defer telling.Unlock()
+	number := answers.Add(1)
+	fmt.Println(number)
+	return fmt.Sprintf("%d %s\n", number, to)
+}
 
 func main() {
 	failed := make(chan error)
@@ -62,6 +79,10 @@ var kinds = map[string]func(address string) error{
 	"udp":   func(address string) error { return datagrams("udp", address) },
 	"dgram": func(address string) error { return datagrams("unixgram", address) },
 	"heap":  heap,
+	"tell": func(string) error {
+		tells.Store(true)
+		select {}
+	},
 }
 
 // health answers every call as Check of gRPC's health service does when all is

@@ -3,7 +3,8 @@
 //
 //	visitor -rounds N -suspend COMMAND KIND=ADDRESS[*COUNT]...
 //
-// COMMAND puts the pod to sleep, and returns when it sleeps. Then all COUNT
+// COMMAND puts the pod to sleep, or waits until it is asleep by itself, and returns
+// when it sleeps; $ROUND tells it which time this is, from 1 on. Then all COUNT
 // clients of all kinds ask at the same moment:
 //
 //	http   GET on a new connection
@@ -60,7 +61,9 @@ func main() {
 		clients = append(clients, more...)
 	}
 	for round := range *rounds {
-		if out, err := exec.Command("sh", "-c", *suspend).CombinedOutput(); err != nil {
+		command := exec.Command("sh", "-c", *suspend)
+		command.Env = append(os.Environ(), fmt.Sprintf("ROUND=%d", round+1))
+		if out, err := command.CombinedOutput(); err != nil {
 			r.Failed = append(r.Failed, fmt.Sprintf("round %d: put to sleep: %v: %s", round, err, out))
 			break
 		}
