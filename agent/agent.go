@@ -20,6 +20,8 @@ type Agent struct {
 	metrics *Metrics
 	// logs is nil when nobody tells where logs are.
 	logs Logs
+	// probes is nil when nobody tells what the kubelet's exec probes are.
+	probes Probes
 	// specs reads what an imported checkpoint is of.
 	specs   Specs
 	history *history

@@ -95,7 +95,7 @@ func (a *Agent) suspend(ctx context.Context, t *tracked, reason string) error {
 	if !t.fallAsleep() {
 		return &skip{class: ClassBusy, reason: "it is being suspended already"}
 	}
-	_, err = shim.Suspend(ctx, a.suspendRequest(t, reason))
+	_, err = shim.Suspend(ctx, a.suspendRequest(ctx, t, reason))
 	a.noteSuspension(t)
 	if err != nil && !t.asleep() {
 		return fmt.Errorf("%w: %w", errDump, errgrpc.ToNative(err))
@@ -104,13 +104,14 @@ func (a *Agent) suspend(ctx context.Context, t *tracked, reason string) error {
 }
 
 // suspendRequest says how the container is to sleep.
-func (a *Agent) suspendRequest(t *tracked, reason string) *api.SuspendRequest {
+func (a *Agent) suspendRequest(ctx context.Context, t *tracked, reason string) *api.SuspendRequest {
 	return &api.SuspendRequest{
 		ContainerId: t.ID, Reason: reason,
 		KeepConnections: t.policy.Sleep.Connections == policy.KeepConnections,
 		AnswerProbes:    t.policy.Sleep.Probes == policy.AnswerProbes,
 		WakeToStop:      t.policy.Sleep.Stop == policy.WakeToStop,
 		ResumeTimeoutNs: int64(a.Config().Limits.RestoreTimeout.Duration),
+		ExecProbes:      a.execProbesOf(ctx, t),
 	}
 }
 

@@ -78,6 +78,8 @@ type tracked struct {
 	preflight atomic.Pointer[preflight]
 	// vigil shows how idle the container is; nil while nobody watches for that.
 	vigil atomic.Pointer[vigil]
+	// execProbes are those of its pod's spec; nil until they are known.
+	execProbes atomic.Pointer[[]*api.Command]
 	// deaf is set when the kernel did not answer a preflight in time; there
 	// will be no other one for this container.
 	deaf atomic.Bool

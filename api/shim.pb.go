@@ -302,8 +302,11 @@ type SuspendRequest struct {
 	WakeToStop bool `protobuf:"varint,5,opt,name=wake_to_stop,json=wakeToStop,proto3" json:"wake_to_stop,omitempty"`
 	// resume_timeout_ns bounds a later resume, in nanoseconds.
 	ResumeTimeoutNs int64 `protobuf:"varint,6,opt,name=resume_timeout_ns,json=resumeTimeoutNs,proto3" json:"resume_timeout_ns,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// exec_probes are the commands by which the kubelet probes the container, as far
+	// as they are known. They are compared with, and never run.
+	ExecProbes    []*Command `protobuf:"bytes,7,rep,name=exec_probes,json=execProbes,proto3" json:"exec_probes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SuspendRequest) Reset() {
@@ -378,6 +381,58 @@ func (x *SuspendRequest) GetResumeTimeoutNs() int64 {
 	return 0
 }
 
+func (x *SuspendRequest) GetExecProbes() []*Command {
+	if x != nil {
+		return x.ExecProbes
+	}
+	return nil
+}
+
+// Command is a program and its arguments.
+type Command struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Words         []string               `protobuf:"bytes,1,rep,name=words,proto3" json:"words,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Command) Reset() {
+	*x = Command{}
+	mi := &file_shim_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Command) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Command) ProtoMessage() {}
+
+func (x *Command) ProtoReflect() protoreflect.Message {
+	mi := &file_shim_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Command.ProtoReflect.Descriptor instead.
+func (*Command) Descriptor() ([]byte, []int) {
+	return file_shim_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Command) GetWords() []string {
+	if x != nil {
+		return x.Words
+	}
+	return nil
+}
+
 type SuspendResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// checkpoint is the id of the one that the container sleeps in.
@@ -390,7 +445,7 @@ type SuspendResponse struct {
 
 func (x *SuspendResponse) Reset() {
 	*x = SuspendResponse{}
-	mi := &file_shim_proto_msgTypes[5]
+	mi := &file_shim_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +457,7 @@ func (x *SuspendResponse) String() string {
 func (*SuspendResponse) ProtoMessage() {}
 
 func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shim_proto_msgTypes[5]
+	mi := &file_shim_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +470,7 @@ func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
 func (*SuspendResponse) Descriptor() ([]byte, []int) {
-	return file_shim_proto_rawDescGZIP(), []int{5}
+	return file_shim_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SuspendResponse) GetCheckpoint() string {
@@ -443,7 +498,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_shim_proto_msgTypes[6]
+	mi := &file_shim_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +510,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shim_proto_msgTypes[6]
+	mi := &file_shim_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +523,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_shim_proto_rawDescGZIP(), []int{6}
+	return file_shim_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResumeRequest) GetContainerId() string {
@@ -497,7 +552,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_shim_proto_msgTypes[7]
+	mi := &file_shim_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +564,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shim_proto_msgTypes[7]
+	mi := &file_shim_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +577,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_shim_proto_rawDescGZIP(), []int{7}
+	return file_shim_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ResumeResponse) GetResumed() bool {
@@ -566,7 +621,7 @@ const file_shim_proto_rawDesc = "" +
 	"\fDumpResponse\x12\x19\n" +
 	"\bpause_ns\x18\x01 \x01(\x03R\apauseNs\x12\x17\n" +
 	"\adump_ns\x18\x02 \x01(\x03R\x06dumpNs\x12\x15\n" +
-	"\x06cpu_ns\x18\x03 \x01(\x03R\x05cpuNs\"\xe9\x01\n" +
+	"\x06cpu_ns\x18\x03 \x01(\x03R\x05cpuNs\"\xa5\x02\n" +
 	"\x0eSuspendRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12)\n" +
@@ -574,7 +629,11 @@ const file_shim_proto_rawDesc = "" +
 	"\ranswer_probes\x18\x04 \x01(\bR\fanswerProbes\x12 \n" +
 	"\fwake_to_stop\x18\x05 \x01(\bR\n" +
 	"wakeToStop\x12*\n" +
-	"\x11resume_timeout_ns\x18\x06 \x01(\x03R\x0fresumeTimeoutNs\"K\n" +
+	"\x11resume_timeout_ns\x18\x06 \x01(\x03R\x0fresumeTimeoutNs\x12:\n" +
+	"\vexec_probes\x18\a \x03(\v2\x19.rekindle.shim.v1.CommandR\n" +
+	"execProbes\"\x1f\n" +
+	"\aCommand\x12\x14\n" +
+	"\x05words\x18\x01 \x03(\tR\x05words\"K\n" +
 	"\x0fSuspendResponse\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\tR\n" +
@@ -604,33 +663,35 @@ func file_shim_proto_rawDescGZIP() []byte {
 	return file_shim_proto_rawDescData
 }
 
-var file_shim_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_shim_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_shim_proto_goTypes = []any{
 	(*DumpRequest)(nil),     // 0: rekindle.shim.v1.DumpRequest
 	(*DumpSetRequest)(nil),  // 1: rekindle.shim.v1.DumpSetRequest
 	(*DumpSetResponse)(nil), // 2: rekindle.shim.v1.DumpSetResponse
 	(*DumpResponse)(nil),    // 3: rekindle.shim.v1.DumpResponse
 	(*SuspendRequest)(nil),  // 4: rekindle.shim.v1.SuspendRequest
-	(*SuspendResponse)(nil), // 5: rekindle.shim.v1.SuspendResponse
-	(*ResumeRequest)(nil),   // 6: rekindle.shim.v1.ResumeRequest
-	(*ResumeResponse)(nil),  // 7: rekindle.shim.v1.ResumeResponse
+	(*Command)(nil),         // 5: rekindle.shim.v1.Command
+	(*SuspendResponse)(nil), // 6: rekindle.shim.v1.SuspendResponse
+	(*ResumeRequest)(nil),   // 7: rekindle.shim.v1.ResumeRequest
+	(*ResumeResponse)(nil),  // 8: rekindle.shim.v1.ResumeResponse
 }
 var file_shim_proto_depIdxs = []int32{
 	0, // 0: rekindle.shim.v1.DumpSetRequest.members:type_name -> rekindle.shim.v1.DumpRequest
 	3, // 1: rekindle.shim.v1.DumpSetResponse.members:type_name -> rekindle.shim.v1.DumpResponse
-	0, // 2: rekindle.shim.v1.Shim.Dump:input_type -> rekindle.shim.v1.DumpRequest
-	4, // 3: rekindle.shim.v1.Shim.Suspend:input_type -> rekindle.shim.v1.SuspendRequest
-	6, // 4: rekindle.shim.v1.Shim.Resume:input_type -> rekindle.shim.v1.ResumeRequest
-	1, // 5: rekindle.shim.v1.Shim.DumpSet:input_type -> rekindle.shim.v1.DumpSetRequest
-	3, // 6: rekindle.shim.v1.Shim.Dump:output_type -> rekindle.shim.v1.DumpResponse
-	5, // 7: rekindle.shim.v1.Shim.Suspend:output_type -> rekindle.shim.v1.SuspendResponse
-	7, // 8: rekindle.shim.v1.Shim.Resume:output_type -> rekindle.shim.v1.ResumeResponse
-	2, // 9: rekindle.shim.v1.Shim.DumpSet:output_type -> rekindle.shim.v1.DumpSetResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 2: rekindle.shim.v1.SuspendRequest.exec_probes:type_name -> rekindle.shim.v1.Command
+	0, // 3: rekindle.shim.v1.Shim.Dump:input_type -> rekindle.shim.v1.DumpRequest
+	4, // 4: rekindle.shim.v1.Shim.Suspend:input_type -> rekindle.shim.v1.SuspendRequest
+	7, // 5: rekindle.shim.v1.Shim.Resume:input_type -> rekindle.shim.v1.ResumeRequest
+	1, // 6: rekindle.shim.v1.Shim.DumpSet:input_type -> rekindle.shim.v1.DumpSetRequest
+	3, // 7: rekindle.shim.v1.Shim.Dump:output_type -> rekindle.shim.v1.DumpResponse
+	6, // 8: rekindle.shim.v1.Shim.Suspend:output_type -> rekindle.shim.v1.SuspendResponse
+	8, // 9: rekindle.shim.v1.Shim.Resume:output_type -> rekindle.shim.v1.ResumeResponse
+	2, // 10: rekindle.shim.v1.Shim.DumpSet:output_type -> rekindle.shim.v1.DumpSetResponse
+	7, // [7:11] is the sub-list for method output_type
+	3, // [3:7] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_shim_proto_init() }
@@ -644,7 +705,7 @@ func file_shim_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shim_proto_rawDesc), len(file_shim_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

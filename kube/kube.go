@@ -23,6 +23,7 @@ type Face struct {
 	agent  Agent
 	node   string
 	events *recorder
+	probes probes
 }
 
 // Agent is told what pods ask for.
@@ -62,7 +63,7 @@ func (f *Face) Run(ctx context.Context) {
 	}
 	pods, err := newPods(config, f.node, f.agent)
 	if err == nil {
-		err = f.events.connect(config)
+		err = errors.Join(f.events.connect(config), f.probes.connect(config))
 	}
 	if err != nil {
 		log.G(ctx).WithError(err).Error("the Kubernetes credentials cannot be used; no requests by annotation and no Events")

@@ -28,6 +28,9 @@ func (s *Service) sleeping(id, exec string) (*container, *sleep) {
 
 // State tells that a sleeping container runs, until it has ended as it slept.
 func (s *Service) State(ctx context.Context, r *taskAPI.StateRequest) (*taskAPI.StateResponse, error) {
+	if a := s.answered(r.ID, r.ExecID); a != nil {
+		return a.state(), nil
+	}
 	c, sl := s.sleeping(r.ID, r.ExecID)
 	if sl == nil {
 		return s.TTRPCTaskService.State(ctx, r)
@@ -61,6 +64,9 @@ func (s *Service) Connect(ctx context.Context, r *taskAPI.ConnectRequest) (*task
 // processes have ended to let it sleep is no end. Whoever waits acts at once, and
 // may do so before the event of the end is published.
 func (s *Service) Wait(ctx context.Context, r *taskAPI.WaitRequest) (*taskAPI.WaitResponse, error) {
+	if a := s.answered(r.ID, r.ExecID); a != nil {
+		return a.wait(ctx)
+	}
 	c := s.managed(r.ID)
 	if c == nil || r.ExecID != "" {
 		return s.TTRPCTaskService.Wait(ctx, r)
@@ -91,10 +97,13 @@ func (s *Service) Wait(ctx context.Context, r *taskAPI.WaitRequest) (*taskAPI.Wa
 
 // Delete removes an ended container, or an ended exec session.
 func (s *Service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
+	if a := s.answered(r.ID, r.ExecID); a != nil {
+		return s.forgetAnswer(r), nil
+	}
 	if r.ExecID != "" {
 		resp, err := s.TTRPCTaskService.Delete(ctx, r)
 		if c := s.managed(r.ID); c != nil && err == nil {
-			c.noteExec(ctx, r.ExecID, false)
+			c.noteExecGone(ctx, r.ExecID)
 		}
 		return resp, err
 	}
@@ -132,7 +141,7 @@ func (s *Service) deleteAsleep(ctx context.Context, c *container, sl *sleep) (*t
 
 // CloseIO closes standard input. That of a sleeping container is none.
 func (s *Service) CloseIO(ctx context.Context, r *taskAPI.CloseIORequest) (*ptypes.Empty, error) {
-	if _, sl := s.sleeping(r.ID, r.ExecID); sl != nil {
+	if _, sl := s.sleeping(r.ID, r.ExecID); sl != nil || s.answered(r.ID, r.ExecID) != nil {
 		return &ptypes.Empty{}, nil
 	}
 	return s.TTRPCTaskService.CloseIO(ctx, r)

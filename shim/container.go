@@ -56,8 +56,12 @@ type container struct {
 	cancel context.CancelCauseFunc
 	// held is the dump that somebody waits for; nil when there is none.
 	held *heldDump
-	// execs are the exec sessions that were added and not deleted.
-	execs map[string]bool
+	// execs are the commands of the exec sessions that were added and not deleted.
+	execs map[string]command
+	// outcomes are how commands have ended last, and answers the exec probes that are
+	// answered while the container sleeps.
+	outcomes outcomes
+	answers  map[string]*answer
 	// sessions is the record of them.
 	sessions api.Sessions
 	// sleep is nil while the container is awake, naps counts how often it was put

@@ -54,7 +54,7 @@ func (s *Service) adopt(ctx context.Context, r *taskAPI.CreateTaskRequest, spec 
 	}
 	c := &container{
 		id: r.ID, dir: dir, bundle: r.Bundle, spec: spec, upper: upperOf(r), request: r,
-		execs: map[string]bool{}, mutes: map[string]int{},
+		execs: map[string]command{}, answers: map[string]*answer{}, mutes: map[string]int{},
 	}
 	if c.namespace, err = namespaces.NamespaceRequired(ctx); err != nil {
 		return nil, err

@@ -132,8 +132,11 @@ func (s *Service) enter(ctx context.Context, id, why string) (leave func(), err 
 }
 
 // Exec adds an exec session. From then on until it is deleted the container
-// stays awake.
+// stays awake, unless it sleeps and the session is a probe that can be answered.
 func (s *Service) Exec(ctx context.Context, r *taskAPI.ExecProcessRequest) (*ptypes.Empty, error) {
+	if s.answersExec(r) {
+		return &ptypes.Empty{}, nil
+	}
 	leave, err := s.enter(ctx, r.ID, "an exec session")
 	if err != nil {
 		return nil, err
@@ -141,7 +144,7 @@ func (s *Service) Exec(ctx context.Context, r *taskAPI.ExecProcessRequest) (*pty
 	defer leave()
 	resp, err := s.TTRPCTaskService.Exec(ctx, r)
 	if c := s.managed(r.ID); c != nil && err == nil {
-		c.noteExec(ctx, r.ExecID, true)
+		c.noteExec(ctx, r.ExecID, commandOf(r))
 	}
 	return resp, err
 }
@@ -150,6 +153,10 @@ func (s *Service) Exec(ctx context.Context, r *taskAPI.ExecProcessRequest) (*pty
 // during a dump waits for the end of the pause: its process would be no child
 // of the container's init, and CRIU cannot dump such a one.
 func (s *Service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.StartResponse, error) {
+	if a := s.answered(r.ID, r.ExecID); a != nil {
+		a.end(0)
+		return &taskAPI.StartResponse{Pid: a.pid}, nil
+	}
 	leave, err := s.enter(ctx, r.ID, "an exec session")
 	if err != nil {
 		return nil, err
@@ -168,6 +175,10 @@ func (s *Service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.
 // as it is, and by a stop signal too unless its policy has it woken for that;
 // any other signal wakes it.
 func (s *Service) Kill(ctx context.Context, r *taskAPI.KillRequest) (*ptypes.Empty, error) {
+	if a := s.answered(r.ID, r.ExecID); a != nil {
+		a.end(killed)
+		return &ptypes.Empty{}, nil
+	}
 	c := s.managed(r.ID)
 	if c == nil || r.ExecID != "" {
 		return s.TTRPCTaskService.Kill(ctx, r)

@@ -23,6 +23,8 @@ const (
 	// signalled is what the runtime adds to the number of the signal that ended a
 	// process, to make an exit status.
 	signalled = 128
+	// killed is the exit status of a process that SIGKILL has ended.
+	killed = signalled + uint32(unix.SIGKILL)
 	// resumeTries is how often a resume is tried, and resumeRetry the pause after
 	// the first try; it gets longer.
 	resumeTries = 3
@@ -59,7 +61,7 @@ func (s *Service) wake(ctx context.Context, c *container, why string) error {
 		c.wake = w
 		c.mu.Unlock()
 		logger.WithError(err).Error("the suspended container could not be woken and has ended")
-		s.end(ctx, c, sl, signalled+uint32(unix.SIGKILL))
+		s.end(ctx, c, sl, killed)
 		s.tellWoken(ctx, c, w)
 		return err
 	}

@@ -35,6 +35,8 @@ func (w *witness) Publish(ctx context.Context, topic string, event events.Event)
 	case *eventstypes.TaskExit:
 		if e.ID == e.ContainerID {
 			w.exited(ctx, e)
+		} else if c := w.service.managed(e.ContainerID); c != nil {
+			c.noteOutcome(e.ID, e.ExitStatus)
 		}
 	}
 	return w.Publisher.Publish(ctx, topic, event)

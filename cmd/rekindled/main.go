@@ -88,6 +88,7 @@ func run(ctx context.Context, path string) error {
 	}
 	if face := kube.New(ctx, cfg.Kubernetes, a, node.Name, registry); face != nil {
 		a.Observe(face)
+		a.UseProbes(face)
 		go face.Run(ctx)
 	}
 	go reloadOnHangup(ctx, path, a)

@@ -24,7 +24,8 @@ nap() { rekindle explain "default/$1" -o json | jq -r ".containers[0].suspension
 asleep() { [[ $(nap "$1" asleep) == true ]]; }
 
 # server NAME ARGUMENT... starts a pod with those sockets. $annotation is one more
-# annotation, and $probe a probe by which it is alive and ready; both may be empty.
+# annotation, and $probe a probe by which it is ready, and alive unless $alive is
+# another one; they may be empty.
 # /shared is a volume.
 server() {
   local name=$1
@@ -43,11 +44,17 @@ spec:
       env: [{ name: POD_IP, valueFrom: { fieldRef: { fieldPath: status.podIP } } }]
       command: [sockets, $(printf '"%s", ' "$@")]
       volumeMounts: [{ name: shared, mountPath: /shared }]
-      livenessProbe: ${probe:-null}
+      livenessProbe: ${alive-${probe:-null}}
       readinessProbe: ${probe:-null}
   volumes: [{ name: shared, emptyDir: {} }]
 EOF
 }
+
+# volume_of POD prints where /shared is on the node.
+volume_of() { echo "/var/lib/kubelet/pods/$(kubectl get pod "$1" -o jsonpath='{.metadata.uid}')/volumes/kubernetes.io~empty-dir/shared"; }
+
+# probed_inside POD prints how often its probe was run in it.
+probed_inside() { in-node cat "$(volume_of "$1")/probes" | wc -l; }
 
 # readiness POD prints since when a pod has been ready, and how often its
 # containers were started.
@@ -100,7 +107,7 @@ readiness() {
   local volume
   server local unix=/shared/s 'line=[::1]:9000'
   ready local
-  volume=/var/lib/kubelet/pods/$(kubectl get pod local -o jsonpath='{.metadata.uid}')/volumes/kubernetes.io~empty-dir/shared
+  volume=$(volume_of local)
   visit local local 3 "unix=$volume/s*5"
   visited local 15
   visit local local 3 'new=[::1]:9000*5' 'line=[::1]:9000*5'
@@ -145,6 +152,61 @@ probed() { at_least "$2" "$(probes "$1")"; }
 }
 
 awake() { [[ $(nap "$1" asleep) == false ]]; }
+
+@test "exec probes are answered with their last result, when it was a good one; any other exec wakes" {
+  local since before number name often='periodSeconds: 2, timeoutSeconds: 10, failureThreshold: 1'
+  local alive="{ exec: { command: [test, -d, /shared] }, $often }"
+  local probe="{ exec: { command: [sh, -c, 'echo probed >>/shared/probes; test ! -e /shared/bad'] }, $often }"
+  server asked line=:9000
+  annotation=rekindle.dev/probes=wake server roused line=:9000
+  for name in asked roused; do
+    ready "$name"
+    # Each of its probes has had a result.
+    wait_for 30 probed "$name" 4
+    wait_for 30 rekindle suspend "default/$name"
+  done
+  since=$(readiness asked)
+  number=$(probed_inside asked)
+
+  before=$(probes asked)
+  wait_for 60 probed asked $((before + 8))
+  asleep asked
+  [ "$(nap asked times)" = 1 ]
+  [ "$(readiness asked)" = "$since" ]
+  # Nobody has run it meanwhile, and nothing of it is left behind.
+  [ "$(probed_inside asked)" = "$number" ]
+  wait_for 10 no_session_left asked
+
+  wait_for 30 awake roused
+  [ "$(nap roused wokenBy)" = "an exec session" ]
+
+  # One that failed last is for the container itself.
+  kubectl exec asked -- touch /shared/bad
+  awake asked
+  [ "$(nap asked wokenBy)" = "an exec session" ]
+  wait_for 30 not_ready asked
+  wait_for 30 rekindle suspend default/asked
+  wait_for 30 awake asked
+  kubectl exec asked -- rm /shared/bad
+  ready asked
+  [ "$(restarts asked)" = 0 ]
+}
+
+not_ready() { [[ $(readiness "$1") == *False* ]]; }
+
+# no_session_left POD: of all that containerd made for its output only the log is left.
+no_session_left() {
+  local left
+  left=$(in-node find "/run/containerd/io.containerd.grpc.v1.cri/containers/$(container_id "$1")/io" -mindepth 1 -maxdepth 1)
+  echo "$left"
+  [ "$(wc -l <<<"$left")" = 1 ]
+}
+
+# volume_of POD prints where /shared is on the node.
+volume_of() { echo "/var/lib/kubelet/pods/$(kubectl get pod "$1" -o jsonpath='{.metadata.uid}')/volumes/kubernetes.io~empty-dir/shared"; }
+
+# probed_inside POD prints how often its probe was run in it.
+probed_inside() { in-node cat "$(volume_of "$1")/probes" | wc -l; }
 
 @test "traffic by way of the node wakes a pod and is relayed to it for as long as both want" {
   server relayed line=:9000 greet=:2525
