@@ -34,6 +34,8 @@ type Agent struct {
 	dumps *turns
 	// written is what limits.bandwidth bounds.
 	written budget
+	// unpacked is where space can be saved.
+	unpacked *unpacked
 	// addresses are the node's.
 	addresses addresses
 	// ctx ends with the daemon and so do the agent's own workers.
@@ -60,6 +62,7 @@ func New(ctx context.Context, cfg conf.Config, s *store.Store, node Node, m *Met
 		store: s, node: node, metrics: m, history: newHistory(), ctx: ctx,
 		synchronized: make(chan struct{}),
 		dumps:        newTurns(cfg.Limits.ConcurrentDumps),
+		unpacked:     newUnpacked(),
 		containers:   map[string]*tracked{},
 		starts:       map[start]bool{},
 		farewells:    map[string]*farewell{},

@@ -130,6 +130,7 @@ func (a *Agent) takeIn(ctx context.Context, r *api.ImportRequest_Begin, fill fun
 	if err != nil {
 		return store.Checkpoint{}, err
 	}
+	a.unpacked.add(c.Lineage)
 	a.decide(f, Decision{
 		Action: ActionCheckpoint, Outcome: Taken, Trigger: policy.Request, Checkpoint: c.ID, Bytes: c.Bytes,
 		Reason: "imported from an archive",

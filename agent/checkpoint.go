@@ -263,6 +263,7 @@ func (a *Agent) commit(ctx context.Context, drafts []*draft, o order) ([]store.C
 		a.metrics.committed(time.Since(began), c.Manifest)
 		a.correct(c.Bytes - d.need)
 		d.succeeded(c, <-d.used)
+		a.unpacked.add(c.Lineage)
 	}
 	return made, nil
 }

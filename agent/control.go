@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
@@ -39,10 +40,17 @@ func (s *Control) List(ctx context.Context, r *api.ListRequest) (*api.ListRespon
 			})
 		}
 	}
+	if r.Namespace != "" {
+		all = slices.DeleteFunc(all, func(c store.Checkpoint) bool { return c.Namespace != r.Namespace })
+	}
+	taken, err := s.agent.store.Usage(ctx, all)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
 	for _, c := range all {
-		if r.Namespace == "" || c.Lineage.Namespace == r.Namespace {
-			resp.Checkpoints = append(resp.Checkpoints, s.describe(c))
-		}
+		described := s.describe(c)
+		described.RealBytes = taken[c.ID]
+		resp.Checkpoints = append(resp.Checkpoints, described)
 	}
 	return resp, nil
 }

@@ -23,6 +23,7 @@ type Metrics struct {
 	resume    prometheus.Histogram
 	admit     prometheus.Histogram
 	bytes     prometheus.Counter
+	saved     *prometheus.CounterVec
 	preflight prometheus.Histogram
 	findings  *prometheus.CounterVec
 	idleLook  prometheus.Histogram
@@ -71,11 +72,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Name: "rekindle_preflight_findings_total",
 		Help: "Containers in which a preflight found something new, by kind (a closed list) and severity.",
 	}, []string{"kind", "severity"})
+	m.saved = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "rekindle_saved_bytes_total", Help: "Bytes of checkpoints that were taken off the disk again, by how.",
+	}, []string{"by"})
 	m.idleLook = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "rekindle_idle_look_seconds", Help: "Time a container with the idle trigger was looked at, each time.",
 		Buckets: prometheus.ExponentialBuckets(0.0001, 2, 12),
 	})
-	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.suspend, m.resume, m.admit, m.bytes, m.preflight, m.findings, m.idleLook)
+	r.MustRegister(m.decisions, m.pause, m.dump, m.commit, m.restore, m.suspend, m.resume, m.admit, m.bytes, m.saved, m.preflight, m.findings, m.idleLook)
 	return m
 }
 
@@ -100,6 +104,9 @@ func (m *Metrics) committed(took time.Duration, c store.Manifest) {
 	m.commit.Observe(took.Seconds())
 	m.bytes.Add(float64(c.Bytes))
 }
+
+// packed counts what was saved by holes or sharing.
+func (m *Metrics) packed(by string, bytes int64) { m.saved.WithLabelValues(by).Add(float64(bytes)) }
 
 func (m *Metrics) restored(took time.Duration) { m.restore.Observe(took.Seconds()) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/conf"
@@ -105,9 +106,16 @@ func (c *collection) keepSpace(ctx context.Context, room int64) error {
 	if err != nil {
 		return err
 	}
+	if space.Free-room >= int64(c.agent.Config().Store.MinFree) {
+		return nil
+	}
+	taken, err := c.taken(ctx)
+	if err != nil {
+		return err
+	}
 	free := space.Free - room
 	for _, r := range c.removals {
-		free += r.checkpoint.Bytes
+		free += taken[r.checkpoint.ID]
 	}
 	for free < int64(c.agent.Config().Store.MinFree) {
 		spare, err := c.surplus(ctx)
@@ -118,10 +126,19 @@ func (c *collection) keepSpace(ctx context.Context, room int64) error {
 			c.short = true
 			return nil
 		}
-		free += spare[0].Bytes
+		free += taken[spare[0].ID]
 		c.drop(spare[0], "less than store.min_free is free", ClassSpace)
 	}
 	return nil
+}
+
+// taken returns how much of the disk each checkpoint gives back when it goes.
+func (c *collection) taken(ctx context.Context) (map[string]int64, error) {
+	all := slices.Clone(c.rest)
+	for _, r := range c.removals {
+		all = append(all, r.checkpoint)
+	}
+	return c.agent.store.Usage(ctx, all)
 }
 
 // makeRoom sees to it that a checkpoint of so many bytes may be made, before the

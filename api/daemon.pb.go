@@ -1413,8 +1413,11 @@ type Checkpoint struct {
 	DumpNs int64  `protobuf:"varint,11,opt,name=dump_ns,json=dumpNs,proto3" json:"dump_ns,omitempty"`
 	// set is the id that stands for the set it belongs to, the first of its
 	// members'; empty when it is of none.
-	Set           string `protobuf:"bytes,12,opt,name=set,proto3" json:"set,omitempty"`
-	Pinned        bool   `protobuf:"varint,13,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	Set    string `protobuf:"bytes,12,opt,name=set,proto3" json:"set,omitempty"`
+	Pinned bool   `protobuf:"varint,13,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	// real_bytes is what it takes on the disk, without what it shares with a newer
+	// one. List alone tells it.
+	RealBytes     int64 `protobuf:"varint,15,opt,name=real_bytes,json=realBytes,proto3" json:"real_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1538,6 +1541,13 @@ func (x *Checkpoint) GetPinned() bool {
 		return x.Pinned
 	}
 	return false
+}
+
+func (x *Checkpoint) GetRealBytes() int64 {
+	if x != nil {
+		return x.RealBytes
+	}
+	return 0
 }
 
 type InspectRequest struct {
@@ -4301,7 +4311,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\"\n" +
 	"\x10RetireKeyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x13\n" +
-	"\x11RetireKeyResponse\"\xc9\x02\n" +
+	"\x11RetireKeyResponse\"\xe8\x02\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
@@ -4318,7 +4328,9 @@ const file_daemon_proto_rawDesc = "" +
 	" \x01(\tR\x05state\x12\x17\n" +
 	"\adump_ns\x18\v \x01(\x03R\x06dumpNs\x12\x10\n" +
 	"\x03set\x18\f \x01(\tR\x03set\x12\x16\n" +
-	"\x06pinned\x18\r \x01(\bR\x06pinned\" \n" +
+	"\x06pinned\x18\r \x01(\bR\x06pinned\x12\x1d\n" +
+	"\n" +
+	"real_bytes\x18\x0f \x01(\x03R\trealBytes\" \n" +
 	"\x0eInspectRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x81\x01\n" +
 	"\x0fInspectResponse\x12#\n" +

@@ -83,7 +83,7 @@ func TestParseMistakes(t *testing.T) {
 	}{
 		"Syntax":              {"[store]\npath = \n", 2, "", "TOML syntax"},
 		"DuplicateKey":        {"[store]\npath='/a'\npath='/b'", 3, "store.path", "already defined"},
-		"UnknownKey":          {"[store]\n\npaht = '/a'", 3, "store.paht", "[store] has: keys, max_age, min_free, path"},
+		"UnknownKey":          {"[store]\n\npaht = '/a'", 3, "store.paht", "[store] has: keys, max_age, min_free, pack_rate, path"},
 		"UnknownSection":      {"[stroe]\nquota = 1", 1, "stroe", "not a known key"},
 		"KeyInWrongSection":   {"[store]\nkeep = 1", 2, "store.keep", "defaults.keep"},
 		"KeyInWrongCase":      {"[defaults]\nKeep = 1", 2, "defaults.Keep", "did you mean defaults.keep"},

@@ -38,6 +38,9 @@ type Store struct {
 	ScrubEvery Duration `toml:"scrub_every" example:"\"168h\""`
 	// ScrubRate is how many bytes a second are read for that.
 	ScrubRate Size `toml:"scrub_rate" example:"\"64MiB\""`
+	// PackRate is how many bytes a second are read to save space, by holes and by
+	// sharing; 0 switches that off.
+	PackRate Size `toml:"pack_rate" example:"\"64MiB\""`
 	// Keys is the absolute path of the directory of keys; empty means keys/ in
 	// the store.
 	Keys string `toml:"keys" example:"\"/etc/rekindle/keys\""`
@@ -223,7 +226,7 @@ func Default() Config {
 	return Config{
 		Store: Store{
 			Path: "/var/lib/rekindle", MinFree: GiB, MaxAge: Duration{7 * 24 * time.Hour},
-			Verify: VerifyFull, ScrubEvery: Duration{24 * time.Hour}, ScrubRate: 32 * MiB,
+			Verify: VerifyFull, ScrubEvery: Duration{24 * time.Hour}, ScrubRate: 32 * MiB, PackRate: 32 * MiB,
 		},
 		Sockets: Sockets{
 			Control:    "/run/rekindle/rekindled.sock",

@@ -149,6 +149,7 @@ func (c *checker) places(cfg Config) {
 	c.oneOf("store.verify", cfg.Store.Verify, VerifyModes...)
 	c.durationOrNone("store.scrub_every", cfg.Store.ScrubEvery, time.Hour, maxMaxAge)
 	c.size("store.scrub_rate", cfg.Store.ScrubRate, minScrub, maxMinFree)
+	c.sizeOrNone("store.pack_rate", cfg.Store.PackRate, minScrub)
 	if cfg.Store.Keys != "" {
 		c.absolute("store.keys", cfg.Store.Keys)
 	}

@@ -13,30 +13,41 @@ const (
 	lengthSize = 4
 )
 
-// eachEntry returns an image with every message replaced by what change makes of
-// it. What is not changed stays as it is, byte for byte, fields that we do not
-// know included.
-func eachEntry(image []byte, change func([]byte) ([]byte, error)) ([]byte, error) {
+// messages calls fn for every message of an image.
+func messages(image []byte, fn func([]byte) error) error {
 	if len(image) < magicSize {
-		return nil, fmt.Errorf("%w: %d bytes", ErrBadImage, len(image))
+		return fmt.Errorf("%w: %d bytes", ErrBadImage, len(image))
 	}
-	out := append(make([]byte, 0, len(image)+len(image)/4), image[:magicSize]...)
 	for rest := image[magicSize:]; len(rest) > 0; {
 		if len(rest) < lengthSize {
-			return nil, fmt.Errorf("%w: it ends within a length", ErrBadImage)
+			return fmt.Errorf("%w: it ends within a length", ErrBadImage)
 		}
 		size := binary.LittleEndian.Uint32(rest)
 		rest = rest[lengthSize:]
 		if uint64(size) > uint64(len(rest)) {
-			return nil, fmt.Errorf("%w: it ends within a message", ErrBadImage)
+			return fmt.Errorf("%w: it ends within a message", ErrBadImage)
 		}
-		entry, err := change(rest[:size])
-		if err != nil {
-			return nil, err
+		if err := fn(rest[:size]); err != nil {
+			return err
 		}
+		rest = rest[size:]
+	}
+	return nil
+}
+
+// eachEntry returns an image with every message replaced by what change makes of
+// it. What is not changed stays as it is, byte for byte, fields that we do not
+// know included.
+func eachEntry(image []byte, change func([]byte) ([]byte, error)) ([]byte, error) {
+	out := append(make([]byte, 0, len(image)+len(image)/4), image[:min(magicSize, len(image))]...)
+	err := messages(image, func(message []byte) error {
+		entry, err := change(message)
 		out = binary.LittleEndian.AppendUint32(out, uint32(len(entry)))
 		out = append(out, entry...)
-		rest = rest[size:]
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }

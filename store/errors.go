@@ -37,6 +37,9 @@ var (
 	// ErrUnsafe means that something on disk is of a kind or owner that the
 	// store does not touch.
 	ErrUnsafe = errors.New("unsafe file")
+	// ErrUnsupported means that the filesystem cannot do something that others
+	// can.
+	ErrUnsupported = errors.New("the filesystem cannot do that")
 )
 
 // Error says what the store was doing, to what, and what a person can do.

@@ -22,6 +22,7 @@ type entry struct {
 
 	dev, ino, links uint64
 	changed         int64 // the time of the last change, in nanoseconds
+	taken           int64 // the bytes that it takes on the disk, shared ones included
 }
 
 // scanner walks one checkpoint by directory descriptors. It follows no link and
@@ -105,7 +106,7 @@ func (s *scanner) look(dir int, name, p string) (entry, error) {
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return entry{}, fmt.Errorf("examine %s: %w", escape(p), err)
 	}
-	e := entry{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink), changed: st.Ctim.Nano()}
+	e := entry{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink), changed: st.Ctim.Nano(), taken: st.Blocks * 512}
 	e.File = File{Path: p, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid}
 	unsafe := &Error{Op: "scan", Path: p, Err: ErrUnsafe}
 	switch st.Mode & unix.S_IFMT {

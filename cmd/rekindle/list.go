@@ -22,6 +22,8 @@ func (a *app) list() *cobra.Command {
   completed  its container has ended by itself, with exit code 0
   unknown    what is noted about it cannot be read
 and "pinned" beside it, if it is.
+SIZE is that of its files. REAL is what it takes on the disk: without pages of
+zeroes, and without what it shares with a newer checkpoint of the container.
 SET is the same for checkpoints of the containers of one pod that were made in
 one pause (rekindle.dev/consistency: pod), and are restored together.`,
 		Args: cobra.NoArgs,

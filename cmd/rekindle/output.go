@@ -28,9 +28,12 @@ type checkpoint struct {
 	Trigger   string    `json:"trigger"`
 	Created   time.Time `json:"created"`
 	Bytes     int64     `json:"bytes"`
-	PauseNs   int64     `json:"pauseNs"`
-	DumpNs    int64     `json:"dumpNs"`
-	State     string    `json:"state"`
+	// RealBytes is what it takes on the disk; what it shares with newer ones counts
+	// for them. It is there in a list alone.
+	RealBytes int64  `json:"realBytes,omitempty"`
+	PauseNs   int64  `json:"pauseNs"`
+	DumpNs    int64  `json:"dumpNs"`
+	State     string `json:"state"`
 	// Set is the same for all that were made in one pause, and must be restored
 	// together.
 	Set    string `json:"set,omitempty"`
@@ -42,7 +45,7 @@ func fromAPI(list []*api.Checkpoint) []checkpoint {
 	for _, c := range list {
 		out = append(out, checkpoint{
 			ID: c.Id, Namespace: c.Namespace, Workload: c.Workload, Container: c.Container, Pod: c.Pod,
-			Trigger: c.Trigger, Created: moment(c.CreatedNs), Bytes: c.Bytes, PauseNs: c.PauseNs, DumpNs: c.DumpNs, State: c.State, Set: c.Set, Pinned: c.Pinned,
+			Trigger: c.Trigger, Created: moment(c.CreatedNs), Bytes: c.Bytes, RealBytes: c.RealBytes, PauseNs: c.PauseNs, DumpNs: c.DumpNs, State: c.State, Set: c.Set, Pinned: c.Pinned,
 		})
 	}
 	return out
@@ -105,14 +108,22 @@ func (a *app) writeCheckpoints(list []checkpoint) error {
 	if a.output == outputJSON {
 		return a.writeJSON(map[string]any{"checkpoints": list})
 	}
-	t := newTable(a.stdout, "ID", "NAMESPACE", "POD", "CONTAINER", "TRIGGER", "AGE", "SIZE", "PAUSE", "STATE", "SET")
+	t := newTable(a.stdout, "ID", "NAMESPACE", "POD", "CONTAINER", "TRIGGER", "AGE", "SIZE", "REAL", "PAUSE", "STATE", "SET")
 	for _, c := range list {
 		if c.Pinned {
 			c.State += ", pinned"
 		}
-		t.row(c.ID, c.Namespace, c.Pod, c.Container, c.Trigger, age(c.Created), size(c.Bytes), pause(c.PauseNs), c.State, c.Set)
+		t.row(c.ID, c.Namespace, c.Pod, c.Container, c.Trigger, age(c.Created), size(c.Bytes), known(c.RealBytes), pause(c.PauseNs), c.State, c.Set)
 	}
 	return t.flush()
+}
+
+// known renders a size that is nothing where it was not measured.
+func known(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return size(bytes)
 }
 
 // age tells how long ago something was, as kubectl does.

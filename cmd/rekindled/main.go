@@ -94,6 +94,7 @@ func run(ctx context.Context, path string) error {
 	go reloadOnHangup(ctx, path, a)
 	go a.PruneAlways(ctx)
 	go a.ScrubAlways(ctx)
+	go a.PackAlways(ctx)
 	serveMetrics(ctx, cfg.Metrics.Address, registry)
 	closeControl, err := serveControl(ctx, cfg.Sockets.Control, agent.NewControl(a))
 	if err != nil {

@@ -30,6 +30,9 @@ lab   command dpkg-deb       dpkg
 lab   command gpgv           gpgv
 test  command bats           bats
 test  command jq             jq
+test  command mkfs.ext4      e2fsprogs
+test  command mkfs.xfs       xfsprogs
+lab   command mkfs.xfs       xfsprogs
 test  command ip             iproute2
 test  command nsenter        util-linux
 lint  command shellcheck     shellcheck

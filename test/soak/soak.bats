@@ -14,7 +14,7 @@ setup_file() {
   settings <<TOML
 [limits]
 settle = "1s"
-max_restores = 1000
+max_restores = 100
 TOML
   anew victim
   counter victim -- -ballast 4
