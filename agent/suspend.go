@@ -97,6 +97,7 @@ func (a *Agent) suspend(ctx context.Context, t *tracked, reason string) error {
 	}
 	_, err = shim.Suspend(ctx, a.suspendRequest(ctx, t, reason))
 	a.noteSuspension(t)
+	t.fallen()
 	if err != nil && !t.asleep() {
 		return fmt.Errorf("%w: %w", errDump, errgrpc.ToNative(err))
 	}
@@ -193,7 +194,8 @@ func (a *Agent) Woken(ctx context.Context, id string) {
 	a.decide(t.Facts, d)
 }
 
-// noteSuspension learns from the shim's record whether a container sleeps.
+// noteSuspension learns from the shim's record whether a container sleeps. That it
+// has woken may be heard of when it is being suspended again.
 func (a *Agent) noteSuspension(t *tracked) {
 	var s api.Suspension
 	err := t.dir.Read(&s)
@@ -202,9 +204,11 @@ func (a *Agent) noteSuspension(t *tracked) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.falling = false
 	if s.Asleep {
 		t.fell = s.Since
+	}
+	if t.falling && !s.Asleep {
+		s.Checkpoint = t.suspension.Checkpoint
 	}
 	if s.Asleep != t.suspension.Asleep && t.turned != nil {
 		defer close(t.turned)
@@ -257,6 +261,13 @@ func (t *tracked) fallAsleep() bool {
 	}
 	t.falling = true
 	return true
+}
+
+// fallen notes the end of a suspension, whether it came about or not.
+func (t *tracked) fallen() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.falling = false
 }
 
 func (t *tracked) fallsAsleep() bool {

@@ -122,3 +122,19 @@ func TestSuspendingOnlyWhenAsked(t *testing.T) {
 		t.Error("it can be suspended once at a time")
 	}
 }
+
+// A container may be suspended again before the daemon has heard that it woke.
+func TestWokenWhileFallingAsleep(t *testing.T) {
+	w := newWorld(t)
+	c := w.container("web-0", "s1", nil)
+	w.runs(c, 100)
+	c.fallAsleep()
+	c.sleepIn("bed")
+	w.shimNotes(c, api.Suspension{Checkpoint: "last", Pid: 200, Times: 1, Since: time.Now(), Wake: &api.Wake{Reason: "data"}})
+	if !c.fallsAsleep() || !c.sleepsIn("bed") {
+		t.Errorf("falls asleep %t, in its checkpoint %t", c.fallsAsleep(), c.sleepsIn("bed"))
+	}
+	if c.fallen(); c.fallsAsleep() || c.sleepsIn("bed") || !c.fallAsleep() {
+		t.Error("the suspension has no end")
+	}
+}
