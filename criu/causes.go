@@ -1,6 +1,9 @@
 package criu
 
-import "regexp"
+import (
+	"regexp"
+	"sync"
+)
 
 // cause is a known failure of CRIU or runc.
 type cause struct {
@@ -9,12 +12,20 @@ type cause struct {
 	// sign gives it away: it matches one line of a log. Words in brackets in a
 	// line are often the workload's (paths, program names), so a sign has CRIU's
 	// own words around them.
-	sign *regexp.Regexp
+	sign expression
 	// what says in words what happened, and remedy what to do.
 	what, remedy string
 }
 
-func sign(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }
+// expression is compiled when it is needed first: the executor, in the way of
+// every wake, needs none unless something fails.
+type expression func() *regexp.Regexp
+
+func sign(pattern string) expression {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
+func (e expression) matches(text string) bool { return e().MatchString(text) }
 
 // causesOf returns the known failures of a dump or a restore.
 func causesOf(op string) [][]cause {
@@ -28,7 +39,7 @@ func causesOf(op string) [][]cause {
 func causeOf(op, line string) *cause {
 	for _, table := range causesOf(op) {
 		for i := range table {
-			if table[i].sign.MatchString(line) {
+			if table[i].sign.matches(line) {
 				return &table[i]
 			}
 		}

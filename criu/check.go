@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -24,12 +23,12 @@ var ErrNoVersion = errors.New("no version number in the output")
 
 // versionForm finds the first number of two or three parts that stands after
 // the word version.
-var versionForm = regexp.MustCompile(`(?i)\bversion:?\s+v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?`)
+var versionForm = sign(`(?i)\bversion:?\s+v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?`)
 
 // ParseVersion reads what `criu --version` and `runc --version` print. What
 // follows the number, such as "-rc.1" or "+dev", does not count.
 func ParseVersion(output string) (Version, error) {
-	m := versionForm.FindStringSubmatch(output)
+	m := versionForm().FindStringSubmatch(output)
 	if m == nil {
 		return Version{}, fmt.Errorf("%w: %.80q", ErrNoVersion, strings.TrimSpace(output))
 	}

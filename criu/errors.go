@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 )
 
@@ -42,8 +41,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // not raise a limit. The others count when there is nothing better: an empty
 // image is normal for most kinds, and the rest are consequences.
 var (
-	harmless   = regexp.MustCompile(`Can't setup RLIMIT_NOFILE`)
-	lastResort = regexp.MustCompile(`Unexpected EOF on \(empty-image\)|(Dumping|Restoring) FAILED\.|cgroupd: recv req error`)
+	harmless   = sign(`Can't setup RLIMIT_NOFILE`)
+	lastResort = sign(`Unexpected EOF on \(empty-image\)|(Dumping|Restoring) FAILED\.|cgroupd: recv req error`)
 )
 
 // ours begins a line that the executor has added to CRIU's log: it has found the
@@ -103,10 +102,10 @@ func errorLines(log string) []string {
 		}
 		begin = !more
 		switch {
-		case !found || harmless.MatchString(line):
+		case !found || harmless.matches(line):
 		case strings.HasPrefix(line, ours):
 			noted = append(noted, line)
-		case lastResort.MatchString(line):
+		case lastResort.matches(line):
 			rest = append(rest, line)
 		default:
 			telling = append(telling, line)

@@ -86,10 +86,10 @@ func TestCapturedLogs(t *testing.T) {
 			if e.Cause != want.what || e.Hint != want.remedy {
 				t.Errorf("line %q\n gets %q (%s)", e.Line, e.Cause, e.Hint)
 			}
-			if name != "too-slow" && name != "pages-cut" && !want.sign.MatchString(strings.ReplaceAll(e.Line, "?", "\t")) {
+			if name != "too-slow" && name != "pages-cut" && !want.sign.matches(strings.ReplaceAll(e.Line, "?", "\t")) {
 				t.Errorf("the line shown is %q", e.Line)
 			}
-			if harmless.MatchString(e.Line) || strings.Contains(e.Line, "FAILED") {
+			if harmless.matches(e.Line) || strings.Contains(e.Line, "FAILED") {
 				t.Errorf("the line shown is %q, which tells nothing", e.Line)
 			}
 			if text := e.Error(); !strings.Contains(text, want.what+"; "+want.remedy) {
@@ -108,7 +108,7 @@ func TestSignsMatchTheirOwnLogsOnly(t *testing.T) {
 			for _, table := range causesOf(op) {
 				for _, entry := range table {
 					for line := range strings.Lines(text) {
-						if entry.name != name && entry.sign.MatchString(strings.TrimSpace(line)) {
+						if entry.name != name && entry.sign.matches(strings.TrimSpace(line)) {
 							t.Errorf("%s of the %s table matches in %s: %s", entry.name, op, file, line)
 						}
 					}

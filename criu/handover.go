@@ -3,10 +3,8 @@ package criu
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -35,8 +33,9 @@ var ErrBadImage = errors.New("malformed CRIU image")
 // HandOver makes dir, the directory from which a container is restored that gets
 // its sockets back: in it the images say that the sockets with those inodes are
 // inherited, and all that need not be changed is a link to the checkpoint's own
-// file. The checkpoint stays as it is. Sockets that are not in the images are
-// passed over. After an error nothing is left.
+// file; images without which CRIU does the same, and faster, are left out. The
+// checkpoint stays as it is. Sockets that are not in the images are passed over.
+// After an error nothing is left.
 func HandOver(images, dir string, inodes []uint64) (err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make directory of images: %w", err)
@@ -54,8 +53,8 @@ func HandOver(images, dir string, inodes []uint64) (err error) {
 	if err != nil {
 		return fmt.Errorf("read image: %w", err)
 	}
-	changed := map[uint64]bool{}
-	files, err := eachEntry(data, func(entry []byte) ([]byte, error) { return inheritFile(entry, held, changed) })
+	private := privateCopy{changed: map[uint64]bool{}}
+	private.files, err = eachEntry(data, func(entry []byte) ([]byte, error) { return inheritFile(entry, held, private.changed) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", filesImage, err)
 	}
@@ -63,25 +62,49 @@ func HandOver(images, dir string, inodes []uint64) (err error) {
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)
 	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if private.empty, err = emptyTmpfs(images, names); err != nil {
+		return err
+	}
 	back, err := wayBack(dir, images)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		from, to := filepath.Join(images, e.Name()), filepath.Join(dir, e.Name())
-		switch {
-		case e.Name() == filesImage:
-			err = os.WriteFile(to, files, 0o600)
-		case isFdinfo(e):
-			err = rewriteFdinfo(from, to, changed)
-		default:
-			err = os.Symlink(filepath.Join(back, e.Name()), to)
-		}
-		if err != nil {
-			return fmt.Errorf("hand over in %s: %w", e.Name(), err)
+	for _, name := range names {
+		if err := private.add(filepath.Join(images, name), filepath.Join(dir, name), filepath.Join(back, name)); err != nil {
+			return fmt.Errorf("hand over in %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// privateCopy is what is other in the images of one sleep than in its checkpoint.
+type privateCopy struct {
+	// files is the image of all open files, and changed those in it that are handed
+	// over, by id.
+	files   []byte
+	changed map[uint64]bool
+	// empty are the file systems in memory that are mounted without an image.
+	empty map[uint64]bool
+}
+
+// add makes the image to of the image from; link is the way back to that.
+func (p *privateCopy) add(from, to, link string) error {
+	name := filepath.Base(from)
+	switch {
+	case name == filesImage:
+		return os.WriteFile(to, p.files, 0o600)
+	case is(fdinfoForm, name):
+		return rewrite(from, to, func(entry []byte) ([]byte, error) { return inheritDescriptor(entry, p.changed) })
+	case is(mountsForm, name):
+		return rewrite(from, to, func(entry []byte) ([]byte, error) { return mountAnew(entry, p.empty) })
+	case leftOut(name, p.empty):
+		return nil
+	}
+	return os.Symlink(link, to)
 }
 
 // wayBack is the relative path from one directory to the other. CRIU opens images
@@ -105,20 +128,18 @@ func wayBack(from, to string) (string, error) {
 
 // filesImage lists all open files, each once; fdinfo-<n>.img the descriptors of
 // one table, by the id of the file.
-const filesImage = "files.img"
+const (
+	filesImage = "files.img"
+	fdinfoForm = "fdinfo-%d.img"
+)
 
-func isFdinfo(e fs.DirEntry) bool {
-	number, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), ".img"), "fdinfo-")
-	_, err := strconv.ParseUint(number, 10, 32)
-	return ok && err == nil
-}
-
-func rewriteFdinfo(from, to string, changed map[uint64]bool) error {
+// rewrite copies an image, with every message replaced by what change makes of it.
+func rewrite(from, to string, change func([]byte) ([]byte, error)) error {
 	data, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	if data, err = eachEntry(data, func(entry []byte) ([]byte, error) { return inheritDescriptor(entry, changed) }); err != nil {
+	if data, err = eachEntry(data, change); err != nil {
 		return err
 	}
 	return os.WriteFile(to, data, 0o600)

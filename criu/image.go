@@ -93,3 +93,15 @@ func appendNumber(b []byte, number protowire.Number, value uint64) []byte {
 func appendBytes(b []byte, number protowire.Number, value []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), value)
 }
+
+// numbered returns the number in the name of an image.
+func numbered(form, name string) (number uint64, ok bool) {
+	_, err := fmt.Sscanf(name, form, &number)
+	return number, err == nil && fmt.Sprintf(form, number) == name
+}
+
+// is tells whether an image has a name of that form.
+func is(form, name string) bool {
+	_, ok := numbered(form, name)
+	return ok
+}
