@@ -97,19 +97,19 @@ recent_enough() { dpkg --compare-versions "$1" ge "$criu_least"; }
 
 criu_version() { "$1" --version 2>/dev/null | awk '$1 == "Version:" { print $2 }'; }
 
-# write_criu PREFIX FOLDER: the program named criu. It runs through the
-# prefix's own loader, because this machine's C library may be older.
-write_criu() {
+# link_criu PREFIX FOLDER: the program named criu. It has the prefix's own loader
+# and libraries, because this machine's C library may be older, and no script
+# around it, which would be two more program starts in every restore.
+link_criu() {
   local prefix=$1 folder=$2 loader libraries
   loader=$(cd "$prefix" && find . -name 'ld-linux*.so.*' | sort | head -n 1)
   libraries=$(cd "$prefix" && find . -path '*lib*' -name '*.so.*' -not -path './etc/*' -printf '%P\n' | xargs -n 1 dirname | sort -u |
     sed "s#^#$prefix/#" | paste -sd:)
   [[ -n $loader ]] || die "no loader among the packages in $prefix: remove it and run again"
-  cat >"$folder/criu" <<EOF
-#!/bin/sh
-exec "$prefix/${loader#./}" --library-path "$libraries" "$prefix/usr/sbin/criu" "\$@"
-EOF
-  chmod 755 "$folder/criu"
+  cp "$prefix/usr/sbin/criu" "$folder/criu.new"
+  "$prefix/${loader#./}" --library-path "$libraries" "$prefix/usr/bin/patchelf" \
+    --set-interpreter "$prefix/${loader#./}" --force-rpath --set-rpath "$libraries" "$folder/criu.new"
+  mv "$folder/criu.new" "$folder/criu"
 }
 
 provide_criu() {
@@ -119,7 +119,7 @@ provide_criu() {
     dirname "$own"
     return
   fi
-  for folder in "$REKINDLE_CACHE"/criu/*/; do
+  for folder in "$REKINDLE_CACHE"/criu-linked/*/; do
     if [[ -x ${folder}criu ]] && recent_enough "$(criu_version "${folder}criu")"; then
       printf '%s\n' "${folder%/}"
       return
@@ -144,10 +144,10 @@ provide_criu() {
   fi
   version=${candidate%%-*}
   step "unpacking CRIU $version from Debian $found (this machine has ${own:-none}; 4.2 is the least that works on current kernels)"
-  folder=$REKINDLE_CACHE/criu/$version
+  folder=$REKINDLE_CACHE/criu-linked/$version
   mkdir -p "$folder"
-  unpack "$folder/prefix" "criu=$candidate"
-  write_criu "$folder/prefix" "$folder"
+  unpack "$folder/prefix" "criu=$candidate" patchelf
+  link_criu "$folder/prefix" "$folder"
   version=$(criu_version "$folder/criu")
   [[ -n $version ]] ||
     die "the CRIU unpacked in $folder does not run: '$folder/criu --version' says why"
