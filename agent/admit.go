@@ -213,6 +213,7 @@ func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 		Dir:        c.Dir(),
 		Manifest:   c.Sum(),
 		Trusted:    a.trusted(c),
+		Encrypted:  c.Encryption != nil,
 		Timeout:    a.Config().Limits.RestoreTimeout.Duration,
 		Restored: api.Restored{
 			Checkpoint: id, Restore: restore, Namespace: t.Namespace, Pod: t.Pod, PodUID: t.PodUID,
@@ -223,6 +224,9 @@ func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 	}
 	err = fail.TicketClaimed.Hit()
 	if err == nil {
+		err = a.giveKey(t.ID, c.Manifest)
+	}
+	if err == nil {
 		err = t.dir.Write(ticket)
 	}
 	if err == nil {
@@ -231,6 +235,7 @@ func (a *Agent) claim(t *tracked, c *store.Checkpoint) error {
 	if err != nil {
 		a.unclaim(t)
 		a.release(t)
+		a.discardPlain(t)
 		t.RestoredFrom = ""
 		return errors.Join(err, t.dir.Discard(ticket))
 	}

@@ -42,6 +42,13 @@ type Agent struct {
 	ctx     context.Context
 	workers sync.WaitGroup
 
+	// keyring is what is encrypted with; nil until somebody has said.
+	keyring atomic.Pointer[keyring]
+	// plainMu guards plainSize, how large the file system for plain text was made;
+	// nil while it was not.
+	plainMu   sync.Mutex
+	plainSize *conf.Size
+
 	// synchronized is closed when the runtime has told what lives.
 	synchronized chan struct{}
 	once         sync.Once
@@ -82,6 +89,7 @@ func (a *Agent) Config() conf.Config { return *a.config.Load() }
 func (a *Agent) Reload(cfg conf.Config) {
 	a.config.Store(&cfg)
 	a.store.SetMinFree(int64(cfg.Store.MinFree))
+	a.readyPlain(a.ctx)
 	log.G(a.ctx).Info("configuration reloaded")
 }
 

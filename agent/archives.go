@@ -2,15 +2,18 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/rekindle-dev/rekindle/api"
@@ -32,8 +35,9 @@ type Specs interface {
 // Control.
 func (a *Agent) UseSpecs(s Specs) { a.specs = s }
 
-// Hold keeps a checkpoint while it is exported.
-func (s *Control) Hold(_ context.Context, stream api.Rekindle_HoldServer) error {
+// Hold keeps a checkpoint while it is exported. One that is encrypted is decrypted
+// into memory for that long.
+func (s *Control) Hold(ctx context.Context, stream api.Rekindle_HoldServer) error {
 	r, err := stream.Recv()
 	if err != nil {
 		return err
@@ -47,16 +51,37 @@ func (s *Control) Hold(_ context.Context, stream api.Rekindle_HoldServer) error 
 		return storeError(err)
 	}
 	defer release()
+	dir := c.Dir()
+	if c.Encryption != nil {
+		plain, err := s.agent.decrypt(ctx, c, exportName())
+		if err != nil {
+			return storeError(err)
+		}
+		defer s.agent.afterExport(plain)
+		dir, c.Encryption = plain.Content(), nil
+		if c.Files, c.Bytes, err = store.Files(ctx, dir); err != nil {
+			return storeError(err)
+		}
+	}
 	manifest, err := json.Marshal(c.Manifest)
 	if err != nil {
 		return fmt.Errorf("encode manifest: %w", err)
 	}
-	if err := stream.Send(&api.HoldResponse{Id: c.ID, Dir: c.Dir(), ManifestJson: manifest}); err != nil {
+	if err := stream.Send(&api.HoldResponse{Id: c.ID, Dir: dir, ManifestJson: manifest}); err != nil {
 		return err
 	}
 	// The caller has no more to say: this returns when it ends.
 	_, _ = stream.Recv()
 	return nil
+}
+
+// exportName is the name of a directory for plain text that nothing else has.
+func exportName() string { return "export-" + strings.ToLower(rand.Text()) }
+
+func (a *Agent) afterExport(plain api.Plain) {
+	if err := plain.Discard(); err != nil {
+		log.G(a.ctx).WithError(err).Warn("remove the plain text of an export")
+	}
 }
 
 // importTime bounds how long an import may lie in staging.
@@ -116,16 +141,28 @@ func (a *Agent) takeIn(ctx context.Context, r *api.ImportRequest_Begin, fill fun
 			err = errors.Join(err, staging.Abort())
 		}
 	}()
-	data, err := fill(staging.Dir(), limit)
+	dir, plain, err := a.dumpInto(staging, need)
 	if err != nil {
 		return store.Checkpoint{}, err
 	}
-	m, err := a.imported(ctx, r, staging.Dir(), data)
+	if plain != "" {
+		defer func() { err = errors.Join(err, plain.Discard()) }()
+	}
+	data, err := fill(dir, limit)
+	if err != nil {
+		return store.Checkpoint{}, err
+	}
+	m, err := a.imported(ctx, r, dir, data)
 	if err != nil {
 		return store.Checkpoint{}, err
 	}
 	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
+	if plain != "" {
+		if m.Encryption, err = a.encrypt(commit, staging, dir); err != nil {
+			return store.Checkpoint{}, err
+		}
+	}
 	c, err := staging.Commit(commit, m)
 	if err != nil {
 		return store.Checkpoint{}, err

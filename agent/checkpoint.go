@@ -140,7 +140,10 @@ type draft struct {
 	// before is what it had used of the CPU before the dump.
 	before  time.Duration
 	staging *store.Staging
-	dump    *api.DumpResponse
+	// dir is where it is dumped, and plain where that is in memory.
+	dir   string
+	plain api.Plain
+	dump  *api.DumpResponse
 	// used is what the container has used when it waits again.
 	used <-chan time.Duration
 }
@@ -160,6 +163,9 @@ func (a *Agent) checkpoint(ctx context.Context, set []*tracked, o order) (_ []st
 			if err != nil && d.staging != nil {
 				err = errors.Join(err, d.staging.Abort())
 			}
+			if d.plain != "" {
+				err = errors.Join(err, d.plain.Discard())
+			}
 		}
 	}()
 	for _, d := range drafts {
@@ -167,6 +173,9 @@ func (a *Agent) checkpoint(ctx context.Context, set []*tracked, o order) (_ []st
 			return nil, err
 		}
 		if d.staging, err = a.store.Begin(ctx, d.lineage, d.need); err != nil {
+			return nil, err
+		}
+		if d.dir, d.plain, err = a.dumpInto(d.staging, d.need); err != nil {
 			return nil, err
 		}
 	}
@@ -178,7 +187,7 @@ func (a *Agent) checkpoint(ctx context.Context, set []*tracked, o order) (_ []st
 			after, _ := criu.CPUTime(d.running())
 			d.dumped(d.before, after)
 			err = foreseen(err, d.findings)
-			a.keepLog(d.tracked, failure(ctx, set, o.trigger, err), logsIn(d.staging.Dir(), criu.DumpLog))
+			a.keepLog(d.tracked, failure(ctx, set, o.trigger, err), logsIn(d.dir, criu.DumpLog))
 		}
 		return nil, err
 	}
@@ -246,6 +255,11 @@ func (a *Agent) commit(ctx context.Context, drafts []*draft, o order) ([]store.C
 		group.Go(func() (err error) {
 			m := a.manifest(d.tracked, o, d.dump)
 			m.Set = members
+			if d.plain != "" {
+				if m.Encryption, err = a.encrypt(ctx, d.staging, d.dir); err != nil {
+					return err
+				}
+			}
 			made[i], err = d.staging.Commit(ctx, m)
 			return err
 		})
@@ -281,11 +295,15 @@ func (a *Agent) dump(ctx context.Context, drafts []*draft, hold bool) error {
 		return fmt.Errorf("%w: %w", errDump, err)
 	}
 	defer shim.close()
-	room := a.room(needOf(drafts)) / int64(len(drafts))
+	room := a.room(needOf(drafts))
+	if drafts[0].plain != "" {
+		room = min(room, plainRoom(needOf(drafts)))
+	}
+	room /= int64(len(drafts))
 	request := &api.DumpSetRequest{TimeoutNs: int64(limits.DumpTimeout.Duration), ExecWaitNs: int64(limits.ExecWait.Duration)}
 	for _, d := range drafts {
 		request.Members = append(request.Members, &api.DumpRequest{
-			ContainerId: d.ID, Dir: d.staging.Dir(), Hold: hold, FileLimit: room,
+			ContainerId: d.ID, Dir: d.dir, Hold: hold, FileLimit: room,
 			TimeoutNs: request.TimeoutNs, ExecWaitNs: request.ExecWaitNs,
 		})
 	}

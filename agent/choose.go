@@ -145,6 +145,9 @@ func (a *Agent) objection(ctx context.Context, t *tracked, c store.Checkpoint, f
 	if err := a.store.Verify(ctx, c, store.Quick); err != nil {
 		return err.Error(), damage(err)
 	}
+	if reason := a.undecryptable(m); reason != "" {
+		return reason, ""
+	}
 	return a.setObjection(ctx, t, c, fault)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/rekindle-dev/rekindle/crypt"
 	"github.com/rekindle-dev/rekindle/store"
 )
 
@@ -27,7 +28,8 @@ const (
 	ClassEnded       Class = "ended"       // the container ended meanwhile
 	ClassExpired     Class = "expired"     // nobody will use the checkpoint any more
 	ClassHandler     Class = "handler"     // the pod is not on the rekindle runtime handler
-	ClassMemory      Class = "memory"      // too little is left of the memory limit
+	ClassKey         Class = "key"         // there is no key to encrypt with
+	ClassMemory      Class = "memory"      // too little is left of the memory limit, or of the node's memory
 	ClassNoneYet     Class = "none-yet"    // there is no checkpoint yet
 	ClassNoOccasion  Class = "no-occasion" // this create is none to restore at
 	ClassPolicy      Class = "policy"      // annotations and config do not allow it
@@ -48,7 +50,7 @@ const (
 
 var classes = []Class{
 	ClassNone, ClassOther, ClassBandwidth, ClassBusy, ClassDamaged, ClassDone, ClassDump, ClassEnded, ClassExpired, ClassHandler,
-	ClassMemory, ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassQuota, ClassRate, ClassRequest, ClassRestore, ClassSet, ClassSpace, ClassStore,
+	ClassKey, ClassMemory, ClassNoneYet, ClassNoOccasion, ClassPolicy, ClassQuota, ClassRate, ClassRequest, ClassRestore, ClassSet, ClassSpace, ClassStore,
 	ClassTimeout, ClassUnchanged, ClassUnmanaged, ClassUnsettled, ClassUnsupported, ClassUnusable,
 }
 
@@ -78,6 +80,10 @@ func classOf(err error) Class {
 		return ClassEnded
 	case errors.Is(err, errQuota):
 		return ClassQuota
+	case errors.Is(err, errNoKeys):
+		return ClassKey
+	case errors.Is(err, crypt.ErrNoMemory):
+		return ClassMemory
 	case errors.Is(err, store.ErrNoSpace):
 		return ClassSpace
 	case errors.Is(err, store.ErrCorrupt):

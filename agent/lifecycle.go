@@ -45,6 +45,7 @@ func (a *Agent) settleTicket(t *tracked) (restored bool) {
 	}
 	restored = a.judge(t)
 	a.release(t)
+	a.discardPlain(t)
 	if !restored {
 		t.RestoredFrom = ""
 	}
@@ -284,6 +285,7 @@ func (a *Agent) Removed(ctx context.Context, id string) {
 		// Whoever died with its shim was never told to have stopped.
 		a.charge(t, t.exit())
 	}
+	a.discardPlain(t)
 	a.mu.Lock()
 	delete(a.containers, id)
 	a.mu.Unlock()

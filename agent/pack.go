@@ -153,12 +153,15 @@ func (p *packer) rate() int64 { return int64(p.Config().Store.PackRate) }
 // one packs one checkpoint, as far as that was not done before. What fails is
 // not tried again until there is a newer one.
 func (p *packer) one(ctx context.Context, c, newest store.Checkpoint, older bool, done packed) packed {
+	if c.Encryption != nil {
+		return done // nothing in it is zero, and nothing is there twice
+	}
 	if !done.punched && !p.cannot["holes"] {
 		n, err := p.store.Punch(ctx, c, p.rate())
 		p.told(ctx, c, "holes", n, err)
 		done.punched = true
 	}
-	if older && done.with != newest.ID && !p.cannot["sharing"] {
+	if older && newest.Encryption == nil && done.with != newest.ID && !p.cannot["sharing"] {
 		n, err := p.share(ctx, newest, c)
 		p.told(ctx, c, "sharing", n, err)
 		done.with = newest.ID

@@ -69,7 +69,7 @@ func (a *Agent) memberObjection(ctx context.Context, t *tracked, c store.Checkpo
 	if err := a.store.Verify(ctx, other, store.Quick); err != nil {
 		return err.Error(), damage(err)
 	}
-	return "", ""
+	return a.undecryptable(other.Manifest), ""
 }
 
 // apart says why a container cannot join the others of its pod in a set. Each of

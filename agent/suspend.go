@@ -99,6 +99,7 @@ func (a *Agent) suspend(ctx context.Context, t *tracked, reason string) error {
 	a.noteSuspension(t)
 	t.fallen()
 	if err != nil && !t.asleep() {
+		a.discardPlain(t)
 		return fmt.Errorf("%w: %w", errDump, errgrpc.ToNative(err))
 	}
 	return nil
@@ -138,6 +139,10 @@ func (a *Agent) Suspending(ctx context.Context, id, reason string) (store.Checkp
 	}
 	made, err := a.take(ctx, id, order{trigger: policy.Idle, reason: reason, hold: true})
 	if err != nil {
+		return store.Checkpoint{}, err
+	}
+	// It is woken without the daemon, so it gets the key now.
+	if err := a.giveKey(id, made[0].Manifest); err != nil {
 		return store.Checkpoint{}, err
 	}
 	t.sleepIn(made[0].ID)

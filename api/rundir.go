@@ -82,6 +82,9 @@ type Ticket struct {
 	Manifest string `json:"manifest"`
 	// Trusted is set when the files' content has been verified already.
 	Trusted bool `json:"trusted,omitempty"`
+	// Encrypted is set when the content has to be decrypted first, for which the
+	// data key is in the container's [Plain].
+	Encrypted bool `json:"encrypted,omitempty"`
 	// Timeout bounds the restore.
 	Timeout time.Duration `json:"timeout_ns"`
 	// Set stands for the set that the checkpoint is of, and Members is how many

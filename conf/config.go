@@ -20,6 +20,7 @@ type Config struct {
 	CRIU       CRIU       `toml:"criu"`
 	Quota      Quota      `toml:"quota"`
 	Import     Import     `toml:"import"`
+	Encryption Encryption `toml:"encryption"`
 }
 
 // Store says where checkpoints are kept.
@@ -216,6 +217,22 @@ type Import struct {
 	MaxSize Size `toml:"max_size" example:"\"16GiB\""`
 }
 
+// Encryption says whether new checkpoints are encrypted: with a file or a command
+// that gives the keys they are.
+type Encryption struct {
+	// KeyFile is the absolute path of a file of keys.
+	KeyFile string `toml:"key_file" example:"\"/etc/rekindle/encryption.keys\""`
+	// KeyCommand is a program, by its absolute path, and its arguments; it writes
+	// the keys to its standard output.
+	KeyCommand []string `toml:"key_command" example:"[\"/usr/local/bin/unseal\", \"rekindle\"]"`
+	// Memory bounds the plain text that lies in memory at any time; 0 is half of the
+	// node's memory.
+	Memory Size `toml:"memory" example:"\"16GiB\""`
+}
+
+// On tells whether new checkpoints are encrypted.
+func (e Encryption) On() bool { return e.KeyFile != "" || len(e.KeyCommand) > 0 }
+
 // MaxRestoreTimeout leaves room within the two minutes the kubelet gives one
 // CreateContainer call, so that a cold start still fits after a restore that
 // ran out of time.
@@ -258,8 +275,9 @@ func Default() Config {
 			MaxRestores:     2,
 			LogsKept:        5,
 		},
-		Sleep: Sleep{AtStart: "sleep", PageCache: KeepPageCache},
-		CRIU:  CRIU{GhostLimit: 512 * MiB},
-		Quota: Quota{NamespaceCount: 1000, NodeCount: 2000},
+		Sleep:      Sleep{AtStart: "sleep", PageCache: KeepPageCache},
+		CRIU:       CRIU{GhostLimit: 512 * MiB},
+		Quota:      Quota{NamespaceCount: 1000, NodeCount: 2000},
+		Encryption: Encryption{KeyCommand: []string{}},
 	}
 }

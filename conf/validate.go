@@ -46,6 +46,7 @@ const (
 	maxNamespaces  = 10000
 	maxNamespaceLn = 63
 	maxNodeName    = 253
+	maxArguments   = 20
 )
 
 var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
@@ -128,6 +129,25 @@ func (c *checker) all(cfg Config) {
 	c.size("criu.ghost_limit", cfg.CRIU.GhostLimit, 0, maxGhostLimit)
 	c.quota(cfg.Quota)
 	c.sizeOrNone("import.max_size", cfg.Import.MaxSize, MiB)
+	c.encryption(cfg.Encryption)
+}
+
+func (c *checker) encryption(e Encryption) {
+	if e.KeyFile != "" {
+		c.absolute("encryption.key_file", e.KeyFile)
+	}
+	c.rule("encryption.key_file", "a clean absolute path, or empty")
+	if len(e.KeyCommand) > 0 {
+		c.absolute("encryption.key_command", e.KeyCommand[0])
+	}
+	c.rule("encryption.key_command", "a clean absolute path and at most %d arguments, or empty", maxArguments)
+	if len(e.KeyCommand) > maxArguments+1 {
+		c.fail("encryption.key_command", "write a script", "has more than %d arguments", maxArguments)
+	}
+	if e.KeyFile != "" && len(e.KeyCommand) > 0 {
+		c.fail("encryption.key_command", "keep one of them", "is set, and encryption.key_file too")
+	}
+	c.sizeOrNone("encryption.memory", e.Memory, MiB)
 }
 
 func (c *checker) quota(q Quota) {

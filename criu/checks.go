@@ -28,7 +28,7 @@ func (c Checks) before(call Call, log string) error {
 	if err == nil {
 		return nil
 	}
-	return errors.Join(explain("restore", call.ID, log, "", errors.Join(err, note(log, err))))
+	return errors.Join(explain("restore", call.ID, log, "", errors.Join(err, NoteInLog(log, err))))
 }
 
 // after makes the last check.

@@ -45,10 +45,10 @@ func StartPlainly(cmd *exec.Cmd) (func() (int, error), error) {
 	}, nil
 }
 
-// run executes a command in a process group of its own until it ends, ctx ends
-// or its log floods. In the latter cases the whole group is killed, and run
+// Run executes a command in a process group of its own until it ends, ctx ends
+// or its log floods. In the latter cases the whole group is killed, and Run
 // still waits for it. The status of an orderly end is returned without error.
-func run(ctx context.Context, start Starter, cmd *exec.Cmd, log string) (int, error) {
+func Run(ctx context.Context, start Starter, cmd *exec.Cmd, log string) (int, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}

@@ -48,7 +48,7 @@ func Dump(ctx context.Context, start Starter, r Runtime, id, dir string) error {
 	var stderr bytes.Buffer
 	cmd.Stderr = &capped{w: &stderr, left: 64 << 10}
 	log := filepath.Join(dir, DumpLog)
-	status, err := run(ctx, start, cmd, log)
+	status, err := Run(ctx, start, cmd, log)
 	if err == nil && status != 0 {
 		err = fmt.Errorf("runc checkpoint: exit status %d", status)
 	}

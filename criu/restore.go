@@ -73,7 +73,7 @@ func Restore(ctx context.Context, runc string, call Call, from Source, checks Ch
 		}
 		checked <- err
 	}()
-	status, err := run(ctx, StartPlainly, restoreCommand(runc, call, from), log)
+	status, err := Run(ctx, StartPlainly, restoreCommand(runc, call, from), log)
 	if err == nil && status != 0 {
 		err = fmt.Errorf("runc restore: exit status %d", status)
 	}
@@ -88,7 +88,7 @@ func Restore(ctx context.Context, runc string, call Call, from Source, checks Ch
 		verdict = v
 	}
 	if verdict != nil {
-		err = errors.Join(verdict, note(log, verdict))
+		err = errors.Join(verdict, NoteInLog(log, verdict))
 	}
 	if err == nil {
 		err = fail.ExecutorVerified.Hit()
@@ -121,8 +121,8 @@ func restoreCommand(runc string, call Call, from Source) *exec.Cmd {
 	return cmd
 }
 
-// note adds a line of ours to CRIU's log, whether or not CRIU came to open it.
-func note(log string, verdict error) error {
+// NoteInLog adds a line of ours to CRIU's log, whether or not CRIU came to open it.
+func NoteInLog(log string, verdict error) error {
 	f, err := os.OpenFile(log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("note in log: %w", err)
@@ -157,7 +157,7 @@ func Discard(ctx context.Context, start Starter, r Runtime, id string) error {
 	var stderr bytes.Buffer
 	cmd := exec.Command(r.Binary, append(args, "delete", "--force", id)...)
 	cmd.Stderr = &capped{w: &stderr, left: 4 << 10}
-	status, err := run(ctx, start, cmd, "")
+	status, err := Run(ctx, start, cmd, "")
 	if err == nil && status != 0 {
 		err = fmt.Errorf("exit status %d: %s", status, lastLine(stderr.String()))
 	}

@@ -31,6 +31,8 @@ var (
 // Points of the daemon.
 var (
 	CheckpointDumped = define("checkpoint.dumped", "after the dump, before the commit")
+	EncryptBegin     = define("encrypt.begin", "after the dump into memory, before any of it is encrypted")
+	EncryptDone      = define("encrypt.done", "when all of it is encrypted, before the commit")
 	TicketClaimed    = define("ticket.claimed", "after a checkpoint is claimed, before its ticket is written")
 	TicketWritten    = define("ticket.written", "after the ticket is written, before the runtime is told")
 )
@@ -47,6 +49,8 @@ var (
 
 // Points of the executor.
 var (
+	DecryptBegin     = define("decrypt.begin", "before any of a checkpoint is decrypted")
+	DecryptDone      = define("decrypt.done", "when all of it is decrypted, before the shim is told")
 	ExecutorRestore  = define("executor.restore", "before runc is told to restore")
 	ExecutorVerified = define("executor.verified", "when CRIU is through and the digests match, before the runtime is told")
 	ExecutorStart    = define("executor.start", "before the stopped processes are let run")

@@ -55,10 +55,17 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 	if err := fail.RestoreBegin.Hit(); err != nil {
 		return nil, err
 	}
-	if err := sameConfinement(t.Dir, r.Bundle); err != nil {
+	dir := t.Dir
+	if t.Encrypted {
+		defer c.discardPlain(ctx)
+		if dir, err = c.decrypt(ctx, t.Dir, t.Checkpoint, t.Timeout, false); err != nil {
+			return nil, err
+		}
+	}
+	if err := sameConfinement(dir, r.Bundle); err != nil {
 		return nil, err
 	}
-	undoFiles, err := putRootfs(ctx, c.upper, filepath.Join(t.Dir, rootfsPart))
+	undoFiles, err := putRootfs(ctx, c.upper, filepath.Join(dir, rootfsPart))
 	if err != nil {
 		return nil, fmt.Errorf("put changed files back: %w", err)
 	}
@@ -71,7 +78,7 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 	if err := fail.RestoreFiles.Hit(); err != nil {
 		return nil, err
 	}
-	shm, err := putShm(ctx, c.spec.shm(s.sandbox), filepath.Join(t.Dir, shmPart), s.alone(c.id))
+	shm, err := putShm(ctx, c.spec.shm(s.sandbox), filepath.Join(dir, shmPart), s.alone(c.id))
 	if err != nil {
 		return nil, fmt.Errorf("put /dev/shm back: %w", err)
 	}
@@ -79,13 +86,14 @@ func (s *Service) restore(ctx context.Context, c *container, r *taskAPI.CreateTa
 
 	order := &api.Restore{
 		Runc:       c.runtime.Binary,
-		Images:     filepath.Join(t.Dir, criu.ImagesDir),
+		Images:     filepath.Join(dir, criu.ImagesDir),
 		Checkpoint: t.Dir,
 		Manifest:   t.Manifest,
-		Trusted:    t.Trusted,
-		Config:     c.dir.CRIUConfig(),
-		Work:       c.dir.Work(),
-		Timeout:    t.Timeout,
+		// What was decrypted to its end is what was dumped.
+		Trusted: t.Trusted || t.Encrypted,
+		Config:  c.dir.CRIUConfig(),
+		Work:    c.dir.Work(),
+		Timeout: t.Timeout,
 		// The pod's quality of service may be another than at the dump.
 		OOMScoreAdj: c.spec.Process.OOMScoreAdj,
 		Stand:       t.Members > 1,

@@ -112,11 +112,22 @@ func (s *Service) tryResume(ctx context.Context, c *container, sl *sleep) (err e
 	if err := sl.unharmed(); err != nil {
 		return err
 	}
+	images := sl.images
+	if sl.plain != "" {
+		defer func() {
+			if derr := sl.plain.DiscardContent(); derr != nil {
+				log.G(ctx).WithError(derr).WithField("container", c.id).Warn("remove plain text")
+			}
+		}()
+		if images, err = c.decryptAsleep(ctx, sl); err != nil {
+			return err
+		}
+	}
 	order := &api.Restore{
 		Runc: c.runtime.Binary, Config: c.dir.CRIUConfig(), Work: c.dir.Work(),
 		// The daemon digested the images when it committed them, in this very
 		// suspension. They are trusted as a page in swap is.
-		Images: sl.images, Trusted: true, AtOnce: true,
+		Images: images, Trusted: true, AtOnce: true,
 		Timeout: time.Duration(sl.how.ResumeTimeoutNs), OOMScoreAdj: c.spec.Process.OOMScoreAdj,
 		Handover: sl.handoverOf(),
 	}

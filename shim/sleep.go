@@ -18,7 +18,10 @@ type sleep struct {
 	how *api.SuspendRequest
 	// checkpoint is the id of the one that it sleeps in, images its CRIU directory.
 	checkpoint, images string
-	since              time.Time
+	// plain is where the images have to be decrypted to, and images the checkpoint's
+	// own directory then; empty when it is not encrypted.
+	plain api.Plain
+	since time.Time
 	// sizes are those of the images, by name.
 	sizes map[string]int64
 	// state and stats are what the runtime is told meanwhile.
@@ -104,6 +107,9 @@ func (sl *sleep) free() {
 	}
 	if sl.handover != "" {
 		_ = os.RemoveAll(sl.handover)
+	}
+	if sl.plain != "" {
+		_ = sl.plain.Discard() // the daemon sweeps what is left
 	}
 }
 

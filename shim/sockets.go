@@ -61,15 +61,24 @@ func (c *container) holdSockets(ctx context.Context, sl *sleep, f criu.Freezer, 
 		return err
 	}
 	sl.described = sl.sockets.Describe(mostDescribed)
-	var inodes []uint64
-	for _, held := range sl.sockets.Sockets() {
-		inodes = append(inodes, held.Inode)
+	if sl.plain != "" {
+		sl.handover = sl.plain.Handover() // made when the images are decrypted
+		return nil
 	}
 	sl.handover = filepath.Join(string(c.dir), "handover")
 	if err := os.RemoveAll(sl.handover); err != nil {
 		return fmt.Errorf("hand sockets over: %w", err)
 	}
-	return criu.HandOver(sl.images, sl.handover, inodes)
+	return criu.HandOver(sl.images, sl.handover, sl.inodes())
+}
+
+// inodes are those of the sockets that are held.
+func (sl *sleep) inodes() []uint64 {
+	var inodes []uint64
+	for _, held := range sl.sockets.Sockets() {
+		inodes = append(inodes, held.Inode)
+	}
+	return inodes
 }
 
 // handoverOf is the part of the order to the executor that gives the sockets back.

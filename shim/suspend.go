@@ -41,8 +41,10 @@ func (s *Service) suspend(ctx context.Context, c *container, how *api.SuspendReq
 	frozen, err := s.dumpHeld(ctx, c, true, func(ctx context.Context) error {
 		return ask(ctx, orders.Control, func(daemon api.HooksService) error {
 			resp, err := daemon.Suspending(ctx, &api.SuspendingRequest{ContainerId: c.id, Reason: how.Reason})
-			sl.checkpoint, sl.images = resp.GetCheckpoint(), filepath.Join(resp.GetDir(), criu.ImagesDir)
-			return err
+			if err != nil {
+				return err
+			}
+			return sl.sleepIn(c.id, resp.Checkpoint, resp.Dir)
 		})
 	})
 	if err != nil {
@@ -61,6 +63,17 @@ func (s *Service) suspend(ctx context.Context, c *container, how *api.SuspendReq
 	}
 	go s.listen(context.WithoutCancel(ctx), c, sl)
 	return sl, nil
+}
+
+// sleepIn notes the checkpoint that a container is to sleep in. When the daemon has
+// left a data key, it is encrypted.
+func (sl *sleep) sleepIn(container, checkpoint, dir string) error {
+	sl.checkpoint, sl.images = checkpoint, filepath.Join(dir, criu.ImagesDir)
+	plain, err := api.PlainOf(container)
+	if err == nil && plain.HasKey() {
+		sl.plain, sl.images = plain, dir
+	}
+	return err
 }
 
 // unsuitable says why a container cannot be suspended, whatever its state.

@@ -33,6 +33,9 @@ func (m Manifest) check() error {
 	if err := m.checkSet(); err != nil {
 		return err
 	}
+	if err := m.checkEncryption(); err != nil {
+		return err
+	}
 	if m.Pause < 0 || m.Dump < 0 {
 		return errors.New("a duration is negative")
 	}
@@ -75,6 +78,32 @@ func (m Manifest) checkSet() error {
 	}
 	if !slices.Contains(m.Set, Member{m.Container, m.ID}) {
 		return errors.New("the set does not have this checkpoint")
+	}
+	return nil
+}
+
+// checkEncryption makes sure that an encrypted checkpoint has its content in one
+// file, and nothing of the container beside it.
+func (m Manifest) checkEncryption() error {
+	if (m.Encryption != nil) != (m.Schema == SchemaEncrypted) {
+		return errors.New("encryption does not go with the schema")
+	}
+	if m.Encryption == nil {
+		return nil
+	}
+	e := *m.Encryption
+	if e.Bytes < 0 || e.Scheme == "" || max(len(e.Scheme), len(e.Key), len(e.DataKey)) > maxText {
+		return errors.New("encryption is not of the form of one")
+	}
+	found := false
+	for _, f := range m.Files {
+		if f.Type != TypeFile || strings.Contains(f.Path, "/") {
+			return fmt.Errorf("file %.200q is not encrypted", f.Path)
+		}
+		found = found || f.Path == ContentName
+	}
+	if !found {
+		return errors.New("the encrypted content is missing")
 	}
 	return nil
 }

@@ -58,6 +58,9 @@ func (st *Staging) commit(ctx context.Context, m Manifest) (Checkpoint, error) {
 	}
 	defer root.Close()
 	m.Schema, m.ID, m.Lineage = Schema, st.id, st.lineage
+	if m.Encryption != nil {
+		m.Schema = SchemaEncrypted
+	}
 	if m.Created.IsZero() {
 		m.Created = st.store.now()
 	}
@@ -164,7 +167,16 @@ func (c *commit) makePrivate(e *entry) error {
 	return nil
 }
 
-func (c *commit) digest(ctx context.Context) error {
+func (c *commit) digest(ctx context.Context) (err error) {
+	if err := c.digestFiles(ctx); err != nil {
+		return err
+	}
+	c.manifest, c.data, err = c.manifest.seal(c.st.store.keyring.sealing())
+	return err
+}
+
+// digestFiles makes the manifest's list of files.
+func (c *commit) digestFiles(ctx context.Context) error {
 	err := each(ctx, c.regular(), func(ctx context.Context, e *entry) (err error) {
 		if e.SHA256, err = digestFile(ctx, c.root, *e, reading{}); err != nil {
 			return fmt.Errorf("%s: %w", escape(e.Path), err)
@@ -179,8 +191,7 @@ func (c *commit) digest(ctx context.Context) error {
 		c.manifest.Files = append(c.manifest.Files, e.File)
 		c.manifest.Bytes += e.Size
 	}
-	c.manifest, c.data, err = c.manifest.seal(c.st.store.keyring.sealing())
-	return err
+	return nil
 }
 
 // regular returns the entries that have content.

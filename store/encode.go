@@ -84,8 +84,8 @@ func decode(data []byte) (Manifest, error) {
 	if err := json.Unmarshal(data, &version); err != nil {
 		return Manifest{}, fmt.Errorf("parse manifest: %w: %w", ErrCorrupt, err)
 	}
-	if version.Schema != Schema {
-		return Manifest{}, fmt.Errorf("parse manifest: %w %d (this version of Rekindle knows %d)", ErrSchema, version.Schema, Schema)
+	if version.Schema != Schema && version.Schema != SchemaEncrypted {
+		return Manifest{}, fmt.Errorf("parse manifest: %w %d (this version of Rekindle knows %d and %d)", ErrSchema, version.Schema, Schema, SchemaEncrypted)
 	}
 	var m Manifest
 	dec := json.NewDecoder(bytes.NewReader(data))

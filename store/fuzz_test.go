@@ -17,6 +17,7 @@ import (
 // is accepted is canonical and its paths stay within the checkpoint.
 func FuzzManifest(f *testing.F) {
 	f.Add(example(f))
+	f.Add(encryptedExample(f))
 	f.Add([]byte(`{"schema": 2}`))
 	f.Add([]byte(`{"schema": 2, "files": [{"path": "%"}]}`))
 	f.Add([]byte(`{"schema": 2, "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "namespace": "n", "workload": "w", "container": "c", "files": [{"path": "../x", "type": "dir"}]}`))

@@ -22,6 +22,10 @@ const (
 // ManifestName is the file that commits a checkpoint.
 const ManifestName = "manifest.json"
 
+// ContentName is the file that has all of an encrypted checkpoint. Beside it there
+// are only files that have nothing of the container, such as the log of the dump.
+const ContentName = "content.enc"
+
 // Directories of a checkpoint that callers fill. Rootfs and Shm are trees of
 // the container's own files, whose modes and owners are kept; what lies beside
 // them is made private to the store's owner.

@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// Schema is the version of the manifest that this package writes and reads.
-const Schema = 2
+// Versions of the manifest that this package writes and reads: that of a checkpoint
+// as it was dumped, and that of an encrypted one.
+const (
+	Schema          = 2
+	SchemaEncrypted = 3
+)
 
 // Manifest is what is known about a checkpoint, and its commit record. The
 // fields up to Dump are the caller's to fill, except those marked as set by
@@ -57,6 +61,9 @@ type Manifest struct {
 	// container; nil when the container was dumped by itself.
 	Set []Member `json:"set,omitempty"`
 
+	// Encryption says how the content is encrypted; nil when it is not.
+	Encryption *Encryption `json:"encryption,omitempty"`
+
 	// Pause is how long the container stood still, Dump how long CRIU took.
 	Pause time.Duration `json:"pauseNs"`
 	Dump  time.Duration `json:"dumpNs"`
@@ -81,6 +88,19 @@ type Manifest struct {
 type Member struct {
 	Container string `json:"container"`
 	ID        string `json:"id"`
+}
+
+// Encryption says how the content of a checkpoint is encrypted, which then lies in
+// the file [ContentName].
+type Encryption struct {
+	// Scheme names how.
+	Scheme string `json:"scheme"`
+	// Key is the id of the node's key that DataKey was wrapped with, and DataKey
+	// what decrypts the content, in hexadecimal.
+	Key     string `json:"key"`
+	DataKey string `json:"dataKey"`
+	// Bytes is the sum of the sizes of the files in it.
+	Bytes int64 `json:"bytes"`
 }
 
 // MaxSet is how many checkpoints a set has at most.

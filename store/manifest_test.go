@@ -14,17 +14,24 @@ import (
 	"github.com/rekindle-dev/rekindle/store"
 )
 
-// example returns the manifest printed in the format document.
-func example(t testing.TB) []byte {
+// example returns the first manifest printed in the format document, and
+// encryptedExample the second.
+func example(t testing.TB) []byte          { return exampleOf(t, 0) }
+func encryptedExample(t testing.TB) []byte { return exampleOf(t, 1) }
+
+func exampleOf(t testing.TB, n int) []byte {
 	t.Helper()
 	doc, err := os.ReadFile(filepath.Join("..", "docs", "checkpoint-format.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(doc), "```json\n")
-	text, _, end := strings.Cut(rest, "```\n")
-	if !ok || !end {
-		t.Fatal("the document has no example")
+	blocks := strings.Split(string(doc), "```json\n")
+	if len(blocks) < n+2 {
+		t.Fatal("the document has no such example")
+	}
+	text, _, end := strings.Cut(blocks[n+1], "```\n")
+	if !end {
+		t.Fatal("the document's example has no end")
 	}
 	return []byte(text)
 }
@@ -42,14 +49,16 @@ func exampleKey() []byte {
 
 func TestDocument(t *testing.T) {
 	data := example(t)
-	t.Run("ExampleHasItsMAC", func(t *testing.T) {
-		m, err := store.ParseManifest(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sealed, err := store.Seal(m, exampleKeyID, exampleKey())
-		if err != nil || !bytes.Equal(sealed, data) {
-			t.Fatalf("sealed with the document's key the example reads, %v:\n%s", err, sealed)
+	t.Run("ExamplesHaveTheirMAC", func(t *testing.T) {
+		for _, data := range [][]byte{data, encryptedExample(t)} {
+			m, err := store.ParseManifest(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sealed, err := store.Seal(m, exampleKeyID, exampleKey())
+			if err != nil || !bytes.Equal(sealed, data) {
+				t.Fatalf("sealed with the document's key the example reads, %v:\n%s", err, sealed)
+			}
 		}
 	})
 	t.Run("ExampleIsAManifest", func(t *testing.T) {
@@ -66,7 +75,7 @@ func TestDocument(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		full, err := json.Marshal(store.Manifest{Set: []store.Member{{}}, Files: []store.File{{Link: "x", Xattrs: "x", SHA256: "x"}}})
+		full, err := json.Marshal(store.Manifest{Set: []store.Member{{}}, Encryption: &store.Encryption{}, Files: []store.File{{Link: "x", Xattrs: "x", SHA256: "x"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +83,7 @@ func TestDocument(t *testing.T) {
 		if err := json.Unmarshal(full, &top); err != nil {
 			t.Fatal(err)
 		}
-		for _, fields := range []map[string]any{top, top["files"].([]any)[0].(map[string]any)} {
+		for _, fields := range []map[string]any{top, top["files"].([]any)[0].(map[string]any), top["encryption"].(map[string]any)} {
 			for name := range fields {
 				if !bytes.Contains(doc, []byte("\n| `"+name+"` |")) {
 					t.Errorf("no table has %s", name)
@@ -99,7 +108,8 @@ func TestParseManifestRefuses(t *testing.T) {
 		"Empty":          {"", store.ErrCorrupt},
 		"NotJSON":        {"{", store.ErrCorrupt},
 		"Null":           {"null", store.ErrSchema},
-		"NewerSchema":    {edit(`"schema": 2`, `"schema": 3`), store.ErrSchema},
+		"NewerSchema":    {edit(`"schema": 2`, `"schema": 4`), store.ErrSchema},
+		"NotEncrypted":   {edit(`"schema": 2`, `"schema": 3`), store.ErrCorrupt},
 		"OlderSchema":    {edit(`"schema": 2`, `"schema": 1`), store.ErrSchema},
 		"NoSchema":       {"{}", store.ErrSchema},
 		"SchemaText":     {edit(`"schema": 2`, `"schema": "2"`), store.ErrCorrupt},

@@ -1,7 +1,8 @@
 // Command rekindle-runc is the executor: containerd's shim calls it in the place
 // of runc for a container that is being restored. `create` becomes `runc
 // restore`, which leaves the processes stopped; `start` lets them run; every
-// other command goes to runc unchanged.
+// other command goes to runc unchanged, but for one of its own, `decrypt`, which
+// makes an encrypted checkpoint ready.
 package main
 
 import (
@@ -22,6 +23,14 @@ import (
 func main() {
 	// A child's parent-death signal fires when the thread that made it ends.
 	runtime.LockOSThread()
+	if len(os.Args) > 1 && os.Args[1] == decryptVerb {
+		// The shim bounds it.
+		if err := decrypt(context.Background(), os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	call, err := criu.ParseCall(os.Args[1:])
 	if err != nil {
 		fail(call, pass("runc"))

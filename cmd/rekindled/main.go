@@ -81,6 +81,9 @@ func run(ctx context.Context, path string) error {
 	}
 	registry := prometheus.NewRegistry()
 	a := agent.New(ctx, cfg, s, node, agent.NewMetrics(registry))
+	a.BeginPlain(ctx)
+	useKeys(ctx, a)
+	go askForKeys(ctx, a)
 	if cfg.Audit.Path != "" {
 		trail := audit.Open(ctx, cfg.Audit, node.Name, registry)
 		defer trail.Close()
@@ -139,5 +142,6 @@ func reloadOnHangup(ctx context.Context, path string, a *agent.Agent) {
 			log.G(ctx).WithError(err).Error("set log")
 		}
 		a.Reload(cfg)
+		useKeys(ctx, a)
 	}
 }

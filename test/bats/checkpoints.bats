@@ -28,13 +28,6 @@ setup() {
 
 teardown() { criu_again; }
 
-# flip FILE OFFSET inverts the lowest bit of one byte.
-flip() {
-  local byte
-  byte=$(od -An -tu1 -j "$2" -N 1 "$1")
-  printf '%b' "\\x$(printf %02x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
-}
-
 # refused COMMAND... makes two checkpoints, runs the command in the folder of the
 # newer one, and crashes the container: CRIU must never be shown that folder, the
 # older checkpoint serves, and it is told why.

@@ -158,6 +158,13 @@ settings_again() {
   restart_daemon
 }
 
+# flip FILE OFFSET inverts the lowest bit of one byte.
+flip() {
+  local byte
+  byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+  printf '%b' "\\x$(printf %02x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
 registrations() { grep -c 'registered with NRI' "$LAB_DIR/log/rekindled.log" || true; }
 registered_since() { (($(registrations) > $1)); }
 
