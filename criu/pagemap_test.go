@@ -21,14 +21,16 @@ func TestMemoryRuns(t *testing.T) {
 	}{
 		"Present": {
 			image(head, message(1, 0x1000, 2, 2, 4, present), message(1, 0x9000, 5, 1, 4, present)), 3 * page,
-			[]criu.MemoryRun{{"pagemap-1.img", 0x1000, "pages-7.img", 0, 2 * page}, {"pagemap-1.img", 0x9000, "pages-7.img", 2 * page, page}}, false,
+			[]criu.MemoryRun{{"pagemap-1.img", 0x1000, "pages-7.img", 0, 2 * page}, {"pagemap-1.img", 0x9000, "pages-7.img", 2 * page, page}},
+			false,
 		},
 		"WithoutFlags": {image(head, message(1, 0x1000, 2, 1)), page, []criu.MemoryRun{{"pagemap-1.img", 0x1000, "pages-7.img", 0, page}}, false},
 		"InParent":     {image(head, message(1, 0x1000, 2, 5, 3, 1), message(1, 0x9000, 2, 1, 4, present)), page, []criu.MemoryRun{{"pagemap-1.img", 0x9000, "pages-7.img", 0, page}}, false},
 		"InParentFlag": {image(head, message(1, 0x1000, 2, 5, 4, inParent)), 0, nil, false},
 		"Unsorted": {
 			image(head, message(1, 0x9000, 2, 1, 4, present), message(1, 0x1000, 2, 1, 4, present)), 2 * page,
-			[]criu.MemoryRun{{"pagemap-1.img", 0x1000, "pages-7.img", page, page}, {"pagemap-1.img", 0x9000, "pages-7.img", 0, page}}, false,
+			[]criu.MemoryRun{{"pagemap-1.img", 0x1000, "pages-7.img", page, page}, {"pagemap-1.img", 0x9000, "pages-7.img", 0, page}},
+			false,
 		},
 		"OtherSize":     {image(head, message(1, 0x1000, 2, 2, 4, present)), page, nil, false},
 		"UnknownFlag":   {image(head, message(1, 0x1000, 2, 1, 4, present|64)), page, nil, false},

@@ -78,6 +78,9 @@ func decode(data []byte) (Manifest, error) {
 	if len(data) > MaxManifest {
 		return Manifest{}, fmt.Errorf("parse manifest: %w: %w", ErrCorrupt, errManifestSize)
 	}
+	if err := shape(data); err != nil {
+		return Manifest{}, fmt.Errorf("parse manifest: %w: it %w", ErrCorrupt, err)
+	}
 	var version struct {
 		Schema int `json:"schema"`
 	}
