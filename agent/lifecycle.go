@@ -154,6 +154,7 @@ func (a *Agent) closeTicket(t *tracked) {
 		a.unclaim(t)
 	}
 	a.release(t)
+	a.discardPlain(t)
 }
 
 // Stopped notes that a container ended. When it ended by itself and well, its
@@ -285,7 +286,6 @@ func (a *Agent) Removed(ctx context.Context, id string) {
 		// Whoever died with its shim was never told to have stopped.
 		a.charge(t, t.exit())
 	}
-	a.discardPlain(t)
 	a.mu.Lock()
 	delete(a.containers, id)
 	a.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/criu"
@@ -43,6 +44,8 @@ func decrypt(ctx context.Context, args []string) error {
 	if len(args) > 3 {
 		skip = []string{store.RootfsDir, store.ShmDir}
 	}
+	ctx, cancel := whileParentLives(ctx)
+	defer cancel()
 	if err := failpoint.DecryptBegin.Hit(); err != nil {
 		return err
 	}
@@ -54,10 +57,33 @@ func decrypt(ctx context.Context, args []string) error {
 		}
 		return errors.Join(err, blame)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = failpoint.DecryptDone.Hit()
 	}
-	return failpoint.DecryptDone.Hit()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return errors.Join(err, plain.DiscardContent())
+	}
+	return nil
+}
+
+// parentPoll is the pause between two looks for the shim.
+const parentPoll = 50 * time.Millisecond
+
+// whileParentLives returns a context that ends when the program that started this one
+// does. Nobody would remove the plain text then.
+func whileParentLives(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	parent := os.Getppid()
+	go func() {
+		for os.Getppid() == parent && ctx.Err() == nil {
+			time.Sleep(parentPoll)
+		}
+		cancel()
+	}()
+	return ctx, cancel
 }
 
 func decryptTo(ctx context.Context, dir, name string, dataKey []byte, checkpoint string, skip []string) error {

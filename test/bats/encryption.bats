@@ -62,7 +62,7 @@ vault() {
   apply <<YAML
 apiVersion: v1
 kind: Pod
-metadata: { name: $1, annotations: $(annotated rekindle.dev/on="request, stop" "${@:2}") }
+metadata: { name: $1, annotations: $(annotated rekindle.dev/on="${on-request, stop}" "${@:2}") }
 spec:
   runtimeClassName: rekindle
   terminationGracePeriodSeconds: 1
@@ -223,4 +223,148 @@ TOML
   cold victim 20
   wait_for 10 quarantined "$id"
   [[ $(rekindle quarantine -o json | jq --arg id "$id" '[.checkpoints[] | select(.id == $id)] | length') == 1 ]]
+}
+
+@test "the daemon dies or its disk gives up while it encrypts: the workload has not noticed, and no plain text is left" {
+  local born sound point fault
+  counter victim -- -ballast 8
+  born=$(restarts victim)
+  sound=$(checkpoint victim)
+  for point in encrypt.begin encrypt.done; do
+    for fault in eio enospc kill; do
+      arm "$point $fault"
+      run rekindle checkpoint default/victim
+      ((status != 0))
+      disarm
+      if [[ $fault == kill ]]; then
+        wait_for 10 died rekindled
+        start_daemon
+      fi
+      no_plain_text
+      well victim "$born"
+      listed "$sound"
+    done
+  done
+  restores victim
+}
+
+@test "what decrypts dies or its disk gives up: the container starts cold, no plain text is left, and the checkpoint serves the next time" {
+  local sound point fault
+  counter victim -- -ballast 8
+  sound=$(checkpoint victim)
+  for point in decrypt.begin decrypt.done; do
+    for fault in kill eio; do
+      arm "$point $fault"
+      crash victim
+      disarm
+      cold victim 20
+      wait_for 10 no_plain_text
+      well victim "$(restarts victim)"
+      listed "$sound"
+    done
+  done
+  restores victim
+}
+
+@test "shim or daemon dies while a checkpoint lies decrypted: the pod comes back, and no plain text is left" {
+  local sound born program
+  counter victim -- -ballast 8
+  sound=$(checkpoint victim)
+  for program in rekindled shim; do
+    born=$(restarts victim)
+    arm 'decrypt.done wait'
+    in-node kill -9 "$(init_pid victim)"
+    wait_for 30 reached decrypt.done
+    if [[ $program == rekindled ]]; then
+      lab-service kill rekindled
+      start_daemon
+      disarm
+    else
+      in-node kill -KILL "$(shim_pid victim)"
+      disarm
+    fi
+    wait_for 90 restarted "$born" victim
+    ready victim
+    wait_for 20 no_plain_text
+    well victim "$(restarts victim)"
+    listed "$sound"
+  done
+  restores victim
+}
+
+@test "the containers of a pod are checkpointed and restored together, each with a data key of its own" {
+  local id
+  team
+  rekindle checkpoint default/team -o json >"$BATS_TEST_TMPDIR/made"
+  [[ $(jq '.checkpoints | length' "$BATS_TEST_TMPDIR/made") == 2 ]]
+  gone team
+  team
+  for id in $(jq -r '.checkpoints[].id' "$BATS_TEST_TMPDIR/made"); do
+    comes_from team "$id"
+    rekindle inspect "$id" -o json | jq -r .manifest.encryption.dataKey
+  done >"$BATS_TEST_TMPDIR/keys"
+  [[ $(sort -u "$BATS_TEST_TMPDIR/keys" | wc -l) == 2 ]]
+  wait_for 10 no_plain_text
+}
+
+# on_node runs the command line where plain text is, as on any node.
+on_node() { in-node "$LAB_DIR/bin/rekindle" "$@"; }
+
+# team creates a pod of two containers that are consistent.
+team() {
+  local counter='{ name: NAME, image: "rekindle.test/busybox:lab", imagePullPolicy: Never, command: [sh, -c, "n=0; while :; do n=$((n+1)); sleep 0.1; done"] }'
+  apply <<YAML
+apiVersion: v1
+kind: Pod
+metadata: { name: team, annotations: $(annotated rekindle.dev/on=request rekindle.dev/consistency=pod) }
+spec:
+  runtimeClassName: rekindle
+  terminationGracePeriodSeconds: 1
+  containers:
+    - ${counter/NAME/one}
+    - ${counter/NAME/two}
+YAML
+  ready team
+}
+
+@test "an export needs the key and is readable, and what is imported is encrypted" {
+  local id copy first second
+  first=$(new_key) second=$(new_key)
+  encrypted_with "$first"
+  on=request vault closed
+  id=$(checkpoint closed)
+  on_node export "$id" --file "$BATS_TEST_TMPDIR/closed.tar"
+  no_plain_text
+  tar tf "$BATS_TEST_TMPDIR/closed.tar" | grep -q '^checkpoint/pages-1.img$'
+  grep -qaF "$secret" "$BATS_TEST_TMPDIR/closed.tar"
+  encrypted_with "$second"
+  run on_node export "$id" --file "$BATS_TEST_TMPDIR/other.tar"
+  ((status != 0))
+  [[ $output == *"which the node does not have"* ]]
+  rekindle remove "$id"
+  copy=$(on_node import "$BATS_TEST_TMPDIR/closed.tar" --as default/closed/app -o json | jq -er .checkpoint.id)
+  unreadable
+  no_plain_text
+  gone closed
+  on=request vault closed
+  comes_from closed "$copy"
+  intact closed
+}
+
+@test "when the memory for plain text is too small no checkpoint is made and none is restored, with that reason" {
+  local id key
+  key=$(new_key)
+  encrypted_with "$key"
+  counter victim -- -ballast 8
+  id=$(checkpoint victim)
+  encryption_more='memory = "2MiB"' encrypted_with "$key"
+  run rekindle checkpoint default/victim
+  ((status != 0))
+  [[ $output == *"not enough memory for the plain text"* ]]
+  crash victim
+  explains victim "not enough memory for the plain text"
+  cold victim 20
+  encrypted_with "$key"
+  listed "$id"
+  restores victim
 }
