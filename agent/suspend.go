@@ -187,7 +187,11 @@ func (a *Agent) Woken(ctx context.Context, id string) {
 		Action: ActionResume, Outcome: Taken, Checkpoint: s.Checkpoint, Took: s.Wake.Took,
 		Reason: fmt.Sprintf("%s (awake after %s)", s.Wake.Reason, s.Wake.Took.Round(time.Millisecond)),
 	}
-	if s.Wake.Error != "" {
+	switch {
+	case s.Wake.Error != "" && s.Asleep:
+		d.Outcome, d.Class, d.Took = Skipped, ClassMemory, 0
+		d.Reason = fmt.Sprintf("%s, but it sleeps on and is tried again: %s", s.Wake.Reason, s.Wake.Error)
+	case s.Wake.Error != "":
 		d.Outcome, d.Class = Failed, ClassRestore
 		a.keepLog(t, d, logsIn(t.dir.Work(), criu.RestoreLog))
 		d.Reason = fmt.Sprintf("%s, but it could not be woken and has ended: %s", s.Wake.Reason, s.Wake.Error)
@@ -240,7 +244,10 @@ func (t *tracked) describeSuspension() *api.SuspensionReport {
 	r := &api.SuspensionReport{
 		Asleep: s.Asleep, SinceNs: s.Since.UnixNano(), Checkpoint: s.Checkpoint, Sockets: s.Sockets, Times: int64(s.Times),
 	}
-	if s.Wake != nil {
+	switch {
+	case s.Wake != nil && s.Asleep && s.Wake.Error != "":
+		r.HeldBack = s.Wake.Error
+	case s.Wake != nil:
 		r.WokenBy, r.WakeNs = s.Wake.Reason, int64(s.Wake.Took)
 	}
 	return r

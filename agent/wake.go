@@ -74,7 +74,7 @@ func (t *tracked) wakesAt() time.Time {
 // wokenInTime returns when a container was last woken by its schedule, if that was
 // its last wake.
 func wokenInTime(s api.Suspension) time.Time {
-	if s.Wake == nil || s.Wake.Reason != reasonWakeAt {
+	if s.Wake == nil || s.Wake.Reason != reasonWakeAt || s.Wake.Error != "" {
 		return time.Time{}
 	}
 	return s.Wake.At

@@ -2234,8 +2234,10 @@ type SuspensionReport struct {
 	// times is how often it was suspended.
 	Times int64 `protobuf:"varint,5,opt,name=times,proto3" json:"times,omitempty"`
 	// woken_by is what woke it last, and wake_ns how long that took, in nanoseconds.
-	WokenBy       string `protobuf:"bytes,6,opt,name=woken_by,json=wokenBy,proto3" json:"woken_by,omitempty"`
-	WakeNs        int64  `protobuf:"varint,7,opt,name=wake_ns,json=wakeNs,proto3" json:"wake_ns,omitempty"`
+	WokenBy string `protobuf:"bytes,6,opt,name=woken_by,json=wokenBy,proto3" json:"woken_by,omitempty"`
+	WakeNs  int64  `protobuf:"varint,7,opt,name=wake_ns,json=wakeNs,proto3" json:"wake_ns,omitempty"`
+	// held_back says why it sleeps although it was to be woken; it is tried again.
+	HeldBack      string `protobuf:"bytes,8,opt,name=held_back,json=heldBack,proto3" json:"held_back,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2317,6 +2319,13 @@ func (x *SuspensionReport) GetWakeNs() int64 {
 		return x.WakeNs
 	}
 	return 0
+}
+
+func (x *SuspensionReport) GetHeldBack() string {
+	if x != nil {
+		return x.HeldBack
+	}
+	return ""
 }
 
 type PreflightRequest struct {
@@ -4388,7 +4397,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x1c\n" +
 	"\tthreshold\x18\x03 \x01(\tR\tthreshold\x12\x14\n" +
 	"\x05quiet\x18\x04 \x01(\bR\x05quiet\x12\x19\n" +
-	"\bsince_ns\x18\x05 \x01(\x03R\asinceNs\"\xc9\x01\n" +
+	"\bsince_ns\x18\x05 \x01(\x03R\asinceNs\"\xe6\x01\n" +
 	"\x10SuspensionReport\x12\x16\n" +
 	"\x06asleep\x18\x01 \x01(\bR\x06asleep\x12\x19\n" +
 	"\bsince_ns\x18\x02 \x01(\x03R\asinceNs\x12\x1e\n" +
@@ -4398,7 +4407,8 @@ const file_daemon_proto_rawDesc = "" +
 	"\asockets\x18\x04 \x03(\tR\asockets\x12\x14\n" +
 	"\x05times\x18\x05 \x01(\x03R\x05times\x12\x19\n" +
 	"\bwoken_by\x18\x06 \x01(\tR\awokenBy\x12\x17\n" +
-	"\awake_ns\x18\a \x01(\x03R\x06wakeNs\"`\n" +
+	"\awake_ns\x18\a \x01(\x03R\x06wakeNs\x12\x1b\n" +
+	"\theld_back\x18\b \x01(\tR\bheldBack\"`\n" +
 	"\x10PreflightRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +

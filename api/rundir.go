@@ -239,7 +239,7 @@ type Suspension struct {
 	Wake *Wake `json:"wake,omitempty"`
 }
 
-// Wake is the end of one suspension.
+// Wake is the end of one suspension, or an attempt at it.
 type Wake struct {
 	// Reason is what woke the container.
 	Reason string    `json:"reason"`
@@ -247,7 +247,8 @@ type Wake struct {
 	// Took is the time from the reason until the container ran, or until it was
 	// given up.
 	Took time.Duration `json:"took_ns"`
-	// Error says why the container could not be woken and has ended.
+	// Error says why the container could not be woken. It has ended, unless it sleeps
+	// on: then it is tried again.
 	Error string `json:"error,omitempty"`
 }
 

@@ -70,6 +70,11 @@ func Memory(pid int) (used, limit int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	return memoryOf(dir, unified)
+}
+
+// memoryOf is Memory for the directory of a cgroup.
+func memoryOf(dir string, unified bool) (used, limit int64, err error) {
 	if unified {
 		return memoryIn(dir, "memory.current", "memory.max", "inactive_file", "active_file")
 	}

@@ -39,7 +39,8 @@ var errEnded = fmt.Errorf("the container has ended: %w", errdefs.ErrNotFound)
 // wake has a sleeping container run again, and returns when it does; why says in
 // words what for. One that is awake is left as it is. That the caller has no time
 // any more does not keep it from waking. A container that cannot be woken has
-// ended: the runtime is told so, and creates it anew.
+// ended: the runtime is told so, and creates it anew. Only when there is no memory
+// for it, it sleeps on.
 func (s *Service) wake(ctx context.Context, c *container, why string) error {
 	began := time.Now()
 	c.gate.Lock()
@@ -60,8 +61,13 @@ func (s *Service) wake(ctx context.Context, c *container, why string) error {
 		c.mu.Lock()
 		c.wake = w
 		c.mu.Unlock()
-		logger.WithError(err).Error("the suspended container could not be woken and has ended")
-		s.end(ctx, c, sl, killed)
+		if errors.Is(err, errNoRoom) {
+			logger.WithError(err).Warn("the suspended container could not be woken and sleeps on")
+			s.sleepOn(ctx, c, sl)
+		} else {
+			logger.WithError(err).Error("the suspended container could not be woken and has ended")
+			s.end(ctx, c, sl, killed)
+		}
 		s.tellWoken(ctx, c, w)
 		return err
 	}
@@ -87,6 +93,9 @@ func (s *Service) resume(ctx context.Context, c *container, sl *sleep) error {
 		if err == nil {
 			return nil
 		}
+		if errors.Is(err, errNoRoom) {
+			return err
+		}
 		log.G(ctx).WithError(err).WithField("container", c.id).Warn("wake the suspended container")
 		if first == nil {
 			first = err
@@ -110,6 +119,9 @@ func (s *Service) tryResume(ctx context.Context, c *container, sl *sleep) (err e
 		return err
 	}
 	if err := sl.unharmed(); err != nil {
+		return err
+	}
+	if err := sl.fits(); err != nil {
 		return err
 	}
 	images := sl.images

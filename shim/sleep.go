@@ -24,6 +24,8 @@ type sleep struct {
 	since time.Time
 	// sizes are those of the images, by name.
 	sizes map[string]int64
+	// group is the memory cgroup of the pod.
+	group string
 	// state and stats are what the runtime is told meanwhile.
 	state *taskAPI.StateResponse
 	stats *taskAPI.StatsResponse

@@ -107,6 +107,5 @@ func (s *Service) listen(ctx context.Context, c *container, sl *sleep) {
 		log.G(ctx).WithError(err).WithField("container", c.id).Error("listen for the sleeping container")
 		why = "its sockets could not be listened to"
 	}
-	// Who wakes a container tells of the outcome.
-	_ = s.wake(ctx, c, why)
+	s.rouse(ctx, c, sl, why)
 }

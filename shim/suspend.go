@@ -104,6 +104,9 @@ func (s *Service) prepare(ctx context.Context, c *container, sl *sleep) (err err
 	if sl.sizes, err = sizesOf(sl.images); err != nil {
 		return err
 	}
+	if sl.group, err = criu.MemoryGroup(int(sl.state.Pid)); err != nil {
+		return err
+	}
 	if sl.logs, err = holdLogs(sl.state.Stdout, sl.state.Stderr); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 
 // Update changes the limits of a container. They go into its bundle too, since
 // a container that wakes gets its limits from there; for one that sleeps that is
-// all there is to do.
+// all there is to do, and they must leave room for it.
 func (s *Service) Update(ctx context.Context, r *taskAPI.UpdateTaskRequest) (*ptypes.Empty, error) {
 	c := s.managed(r.ID)
 	if c == nil {
@@ -24,7 +24,8 @@ func (s *Service) Update(ctx context.Context, r *taskAPI.UpdateTaskRequest) (*pt
 	}
 	c.gate.RLock()
 	defer c.gate.RUnlock()
-	if c.asleep() == nil {
+	sl := c.asleep()
+	if sl == nil {
 		if _, err := s.TTRPCTaskService.Update(ctx, r); err != nil {
 			return nil, err
 		}
@@ -33,7 +34,11 @@ func (s *Service) Update(ctx context.Context, r *taskAPI.UpdateTaskRequest) (*pt
 		}
 		return &ptypes.Empty{}, nil
 	}
-	if err := rewriteResources(c.bundle, r.Resources.GetValue()); err != nil {
+	err := sl.holds(r.Resources.GetValue())
+	if err == nil {
+		err = rewriteResources(c.bundle, r.Resources.GetValue())
+	}
+	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
 	return &ptypes.Empty{}, nil

@@ -21,7 +21,8 @@ type nap struct {
 }
 
 // suspension is how a container sleeps, or slept last. Since is when that began
-// or ended; WakeNs is how long the last wake took.
+// or ended; WakeNs is how long the last wake took, and HeldBack why it sleeps although
+// it was to be woken.
 type suspension struct {
 	Asleep     bool      `json:"asleep"`
 	Since      time.Time `json:"since"`
@@ -30,13 +31,14 @@ type suspension struct {
 	Times      int64     `json:"times"`
 	WokenBy    string    `json:"wokenBy,omitempty"`
 	WakeNs     int64     `json:"wakeNs,omitempty"`
+	HeldBack   string    `json:"heldBack,omitempty"`
 }
 
 func fromSuspension(s *api.SuspensionReport) *suspension {
 	if s == nil {
 		return nil
 	}
-	return &suspension{s.Asleep, moment(s.SinceNs), s.Checkpoint, append([]string{}, s.Sockets...), s.Times, s.WokenBy, s.WakeNs}
+	return &suspension{s.Asleep, moment(s.SinceNs), s.Checkpoint, append([]string{}, s.Sockets...), s.Times, s.WokenBy, s.WakeNs, s.HeldBack}
 }
 
 // String says it in a line for people.
@@ -48,6 +50,9 @@ func (s *suspension) String() string {
 	line += fmt.Sprintf("; suspended %d times", s.Times)
 	if s.WokenBy != "" {
 		line += fmt.Sprintf(", woken last by %s within %s", printable(s.WokenBy), time.Duration(s.WakeNs).Round(time.Millisecond))
+	}
+	if s.HeldBack != "" {
+		line += "; it was to be woken and sleeps on: " + printable(s.HeldBack)
 	}
 	return line
 }

@@ -120,13 +120,29 @@ at_start = "wake"'
 }
 
 @test "who must not sleep does not, and it is said why" {
-  opt_in='' program=oddity workload rings rekindle.dev/on=idle -- io_uring | apply
-  opt_in='' pod_more='hostNetwork: true' workload node rekindle.dev/on=idle | apply
-  opt_in='' pod_more='shareProcessNamespace: true' workload shared rekindle.dev/on=idle -- -listen :8089 | sed 's/port: 8080/port: 8089/' | apply
-  ready rings
-  explains rings "suspend refused - io_uring is in use"
-  wait_for 20 has "what was tried came to nothing; it is tried again in" idleness rings
+  local kind opt_in='' program=oddity
+  for kind in io_uring packet mptcp traced; do
+    workload "${kind//_/-}" rekindle.dev/on=idle -- "$kind" | apply
+  done
+  pod_more='hostNetwork: true' workload node rekindle.dev/on=idle -- io_uring | sed 's/port: 8080/port: 8089/' | apply
+  pod_more='hostPID: true' workload pids rekindle.dev/on=idle | apply
+  pod_more='hostIPC: true' workload ipc rekindle.dev/on=idle | apply
+  pod_more='shareProcessNamespace: true' workload shared rekindle.dev/on=idle | apply
+
+  refused io-uring "io_uring is in use"
+  refused packet "packet socket"
+  refused mptcp "an MPTCP socket is open"
+  refused traced "traced"
   explains node "hostNetwork"
+  explains pids "hostPID"
+  explains ipc "hostIPC"
   explains shared "its process namespace is shared"
-  [[ $(nap rings asleep) != true ]]
+}
+
+# refused POD REASON: it was idle, and is not put to sleep, for that reason.
+refused() {
+  wait_for 60 has "suspend " decisions "$1"
+  has "$2" decisions "$1"
+  wait_for 20 has "what was tried came to nothing; it is tried again in" idleness "$1"
+  [[ $(nap "$1" asleep) != true ]]
 }

@@ -103,6 +103,69 @@ readiness() {
   done
 }
 
+@test "listeners that share a port, and more clients than a backlog takes: all are answered" {
+  clients
+  server group group=:8080
+  server narrow narrow=:8080
+  ready group
+  ready narrow
+  visit group clients 3 "http=$(pod_ip group):8080*100" &
+  visit narrow clients 2 "http=$(pod_ip narrow):8080*20" &
+  wait
+  visited group 300
+  visited narrow 40
+  # So it was.
+  at_least 1 "$(overflows narrow)"
+  rekindle suspend default/group
+  [ "$(nap group 'sockets | length')" = 4 ]
+}
+
+# overflows POD prints how often somebody found a backlog full.
+overflows() {
+  in-node nsenter --net="/proc/$(sandbox_pid "$1")/ns/net" cat /proc/net/netstat |
+    awk '$1 == "TcpExt:" && !column { for (column = NF; $column != "ListenOverflows"; column--); next } $1 == "TcpExt:" { print $column }'
+}
+
+@test "a listener that two containers share: each sleeps by itself, and nobody is lost" {
+  apply <<EOF
+apiVersion: v1
+kind: Pod
+metadata: { name: shared, annotations: $(annotated rekindle.dev/on=request) }
+spec:
+  runtimeClassName: rekindle
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: lender
+      image: rekindle.test/workloads:lab
+      imagePullPolicy: Never
+      command: [sockets, "lend=:8080,/shared/s"]
+      volumeMounts: [{ name: shared, mountPath: /shared }]
+    - name: borrower
+      image: rekindle.test/workloads:lab
+      imagePullPolicy: Never
+      command: [sockets, "borrow=/shared/s"]
+      volumeMounts: [{ name: shared, mountPath: /shared }]
+  volumes: [{ name: shared, emptyDir: {} }]
+EOF
+  ready shared
+  clients
+  wait_for 20 has borrower answers shared
+  wait_for 20 has lender answers shared
+  # One of them sleeps: the other one answers, or it is woken.
+  come shared clients 2 'rekindle suspend default/shared/lender' "http=$(pod_ip shared):8080*20"
+  visited shared 40
+  come shared clients 2 'rekindle suspend default/shared/borrower' "http=$(pod_ip shared):8080*20"
+  visited shared 40
+  # Both of them sleep.
+  come shared clients 2 'rekindle suspend default/shared' "http=$(pod_ip shared):8080*20"
+  visited shared 40
+  [ "$(restarts shared lender)" = 0 ]
+  [ "$(restarts shared borrower)" = 0 ]
+  wait_for 20 has borrower answers shared
+  wait_for 20 has lender answers shared
+}
+answers() { http "$1" / && http "$1" / && http "$1" /; }
+
 @test "a unix socket in a volume and one that only the pod can reach wake a pod, too" {
   local volume
   server local unix=/shared/s 'line=[::1]:9000'

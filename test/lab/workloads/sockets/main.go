@@ -8,6 +8,10 @@
 //	udp    answers every datagram
 //	unix   as line, on a unix socket
 //	dgram  answers every datagram of a unix socket to its sender
+//	group  HTTP/1.1 on several listeners of one port (SO_REUSEPORT)
+//	narrow HTTP/1.1, with a short backlog
+//	lend   HTTP/1.1 on ADDRESS,PATH; its listener is given to who connects to PATH
+//	borrow HTTP/1.1 on a listener that is lent there
 //	heap   no socket, but that many MiB of memory with something in it
 //	tell   no socket, but from then on the number of each answer is printed
 //
@@ -72,13 +76,17 @@ var kinds = map[string]func(address string) error{
 			fmt.Fprint(w, answer(r.RemoteAddr))
 		}))
 	},
-	"grpc":  health,
-	"line":  func(address string) error { return lines("tcp", address, false) },
-	"greet": func(address string) error { return lines("tcp", address, true) },
-	"unix":  func(address string) error { return lines("unix", address, false) },
-	"udp":   func(address string) error { return datagrams("udp", address) },
-	"dgram": func(address string) error { return datagrams("unixgram", address) },
-	"heap":  heap,
+	"grpc":   health,
+	"line":   func(address string) error { return lines("tcp", address, false) },
+	"greet":  func(address string) error { return lines("tcp", address, true) },
+	"unix":   func(address string) error { return lines("unix", address, false) },
+	"udp":    func(address string) error { return datagrams("udp", address) },
+	"dgram":  func(address string) error { return datagrams("unixgram", address) },
+	"group":  group,
+	"narrow": narrow,
+	"lend":   lend,
+	"borrow": borrow,
+	"heap":   heap,
 	"tell": func(string) error {
 		tells.Store(true)
 		select {}
