@@ -66,7 +66,10 @@ func HandOver(images, dir string, inodes []uint64) (err error) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if private.empty, err = emptyTmpfs(images, names); err != nil {
+	if private.memory, err = inMemory(images, names); err != nil {
+		return err
+	}
+	if err := private.memory.places(dir); err != nil {
 		return err
 	}
 	back, err := wayBack(dir, images)
@@ -87,8 +90,7 @@ type privateCopy struct {
 	// over, by id.
 	files   []byte
 	changed map[uint64]bool
-	// empty are the file systems in memory that are mounted without an image.
-	empty map[uint64]bool
+	memory  memory
 }
 
 // add makes the image to of the image from; link is the way back to that.
@@ -100,8 +102,8 @@ func (p *privateCopy) add(from, to, link string) error {
 	case is(fdinfoForm, name):
 		return rewrite(from, to, func(entry []byte) ([]byte, error) { return inheritDescriptor(entry, p.changed) })
 	case is(mountsForm, name):
-		return rewrite(from, to, func(entry []byte) ([]byte, error) { return mountAnew(entry, p.empty) })
-	case leftOut(name, p.empty):
+		return rewrite(from, to, p.memory.mount)
+	case p.memory.needless(name):
 		return nil
 	}
 	return os.Symlink(link, to)

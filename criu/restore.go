@@ -54,7 +54,11 @@ func Restore(ctx context.Context, runc string, call Call, from Source, checks Ch
 	if err := checks.before(call, log); err != nil {
 		return err
 	}
-	options := inheritOptions(from.Inherited)
+	options, err := mountFilled(from.Images)
+	if err != nil {
+		return err
+	}
+	options = append(options, inheritOptions(from.Inherited)...)
 	if !from.AtOnce {
 		options = append(options, leaveStopped...)
 	}

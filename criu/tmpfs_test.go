@@ -91,3 +91,51 @@ func TestHandOverBadMounts(t *testing.T) {
 		t.Errorf("HandOver = %v, want %v", err, criu.ErrBadImage)
 	}
 }
+
+// TestHandOverPlainTmpfs makes a file system in memory external that has a little in
+// it, and whose place another mount can take.
+func TestHandOverPlainTmpfs(t *testing.T) {
+	const tmpfs, proc, cgroup = 5, 1, 12
+	plain := message(1, tmpfs, 2, 4, 3, 121, 6, []byte("/"), 9, []byte("mode=755"))
+	tests := map[string]struct {
+		mounts [][]byte
+		want   bool
+	}{
+		"One":              {[][]byte{plain}, true},
+		"ItsFileElsewhere": {[][]byte{plain, message(1, tmpfs, 2, 5, 3, 121, 6, []byte("/null"), 9, []byte("mode=755"), 18, []byte("/dev/null"))}, true},
+		"SharedCgroup":     {[][]byte{plain, message(1, cgroup, 2, 5, 3, 7, 6, []byte("/"), 9, []byte(""), 11, 20)}, true},
+		"Twice":            {[][]byte{plain, message(1, tmpfs, 2, 5, 3, 121, 6, []byte("/"), 9, []byte("mode=755"))}, false},
+		"SharedVolume":     {[][]byte{plain, message(1, proc, 2, 5, 3, 7, 6, []byte("/"), 9, []byte(""), 11, 20)}, false},
+		"PartOfIt":         {[][]byte{message(1, tmpfs, 2, 4, 3, 121, 6, []byte("/sub"), 9, []byte("mode=755"))}, false},
+		"ReadOnly":         {[][]byte{message(1, tmpfs, 2, 4, 3, 121, 6, []byte("/"), 9, []byte("mode=755"), 17, 1)}, false},
+		"Labelled":         {[][]byte{message(1, tmpfs, 2, 4, 3, 121, 6, []byte("/"), 9, []byte(`context="a:b:c"`))}, false},
+		"Outside":          {[][]byte{message(1, tmpfs, 2, 4, 3, 121, 6, []byte("/"), 9, []byte("mode=755"), 18, []byte("/data"))}, false},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			images, dir := checkpointOf(t, image(), nil)
+			archive := archiveOf(t, tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "./a", Typeflag: tar.TypeReg})
+			for name, data := range map[string][]byte{"mountpoints-14.img": image(tc.mounts...), "tmpfs-dev-121.tar.gz.img": archive} {
+				if err := os.WriteFile(filepath.Join(images, name), data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := criu.HandOver(images, dir, nil); err != nil {
+				t.Fatal(err)
+			}
+			want := append([][]byte(nil), tc.mounts...)
+			if tc.want {
+				want[0] = append(bytes.Clone(want[0]), message(18, []byte("tmpfs-121"))...)
+			}
+			if got, err := os.ReadFile(filepath.Join(dir, "mountpoints-14.img")); err != nil || !bytes.Equal(got, image(want...)) {
+				t.Errorf("mounts are %q, %v, want %q", got, err, image(want...))
+			}
+			if _, err := os.Stat(filepath.Join(dir, "tmpfs-121")); (err == nil) != tc.want {
+				t.Errorf("its place: %v, want one: %t", err, tc.want)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "tmpfs-dev-121.tar.gz.img")); err != nil {
+				t.Errorf("its image: %v", err)
+			}
+		})
+	}
+}
