@@ -133,6 +133,8 @@ func (p *packer) lineage(ctx context.Context, l store.Lineage) {
 		log.G(ctx).WithError(err).Warn("list checkpoints to pack")
 		return
 	}
+	// Of what is encrypted nothing is like anything else.
+	list = slices.DeleteFunc(list, func(c store.Checkpoint) bool { return c.Encryption != nil })
 	before, now := p.packed[l], map[string]packed{}
 	delete(p.packed, l)
 	for i, c := range list[:min(len(list), packOlder+1)] {
