@@ -40,8 +40,8 @@ e2e: ## Run the bats suites against a lab of their own (root)
 soak: build ## Kill and break things at random for SOAK_SECONDS (600); SOAK_SEED repeats (root)
 	@scripts/soak.sh
 
-bench: ## Measure (not yet)
-	@echo 'not yet: there is no benchmark suite'
+bench: build ## Measure, print a table, and record it in bench/results (root)
+	@scripts/bench.sh
 
 lab-up: build ## Bring up a one-node cluster in LAB_DIR (root)
 	@test/lab/up.sh cluster

@@ -103,8 +103,8 @@ lint() {
   formatter=$(grep '/shfmt$' <<<"$tools")
   "$linter" run ./...
   # bin/ is the only folder with files that are not ours.
-  mapfile -t scripts < <("$formatter" -f . | grep -vE '^(bin|test/bats|test/soak)/')
-  mapfile -t suites < <("$formatter" -f test/bats test/soak)
+  mapfile -t scripts < <("$formatter" -f . | grep -vE '^(bin|bench|test/bats|test/soak)/')
+  mapfile -t suites < <("$formatter" -f bench test/bats test/soak)
   "$formatter" -d "${scripts[@]}" "${suites[@]}"
   shellcheck --external-sources "${scripts[@]}"
   shellcheck --external-sources --exclude "$bats_ways" "${suites[@]}"

@@ -4,7 +4,7 @@
 
 # build_visitor is for setup_file.
 build_visitor() {
-  (cd "$BATS_TEST_DIRNAME/../lab/workloads" && CGO_ENABLED=0 go build -buildvcs=false -o "$BATS_FILE_TMPDIR/visitor" ./visitor)
+  (cd "$(dirname -- "${BASH_SOURCE[0]}")/../lab/workloads" && CGO_ENABLED=0 go build -buildvcs=false -o "$BATS_FILE_TMPDIR/visitor" ./visitor)
 }
 
 # clients starts the pod from which visitors come. They are no part of the node.
@@ -22,16 +22,16 @@ come() {
 }
 
 # visit POD FROM ROUNDS TARGET... has a visitor put a pod to sleep and ask for it,
-# over and over. What CRIU said last of each restore is left in POD.criu. A pod that
-# is just waking may count as asleep; it is put to sleep until it was once more.
+# over and over. A pod that is just waking may count as asleep; it is put to sleep
+# until it was once more.
 visit() {
-  local work times
-  work=/run/rekindle/containers/$(container_id "$1")/work
+  local times
   times="rekindle explain default/$1 -o json | jq '.containers[0].suspension.times // 0'"
   come "${@:1:3}" "
-    tail -n 1 $work/restore.log 2>/dev/null >>$BATS_TEST_TMPDIR/$1.criu
-    n=\$($times)
-    until [ \$($times) -gt \$n ]; do rekindle suspend default/$1 || exit; done" "${@:4}"
+    n=\$($times) tries=0
+    until [ \$($times) -gt \$n ]; do
+      [ \$((tries += 1)) -lt 100 ] && rekindle suspend default/$1 || exit
+    done" "${@:4}"
 }
 
 # visited POD ANSWERS: the visitor was answered every time.
