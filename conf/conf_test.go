@@ -129,6 +129,11 @@ func TestParseMistakes(t *testing.T) {
 		"RestoreTimeout":      {"[limits]\nrestore_timeout = '2m'", 2, "limits.restore_timeout", "1m30s"},
 		"NoDumps":             {"[limits]\nconcurrent_dumps = 0", 2, "limits.concurrent_dumps", "1 to 64"},
 		"Bandwidth":           {"[limits]\nbandwidth = '1KiB'", 2, "limits.bandwidth", "0B, or 64KiB"},
+		"EncryptionTwice":     {"[encryption]\nkey_file = '/k'\nkey_command = ['/c']", 3, "encryption.key_command", "keep one of them"},
+		"KeyFileRelative":     {"[encryption]\nkey_file = 'k'", 2, "encryption.key_file", "absolute"},
+		"KeyCommandRelative":  {"[encryption]\nkey_command = ['cat', '/k']", 2, "encryption.key_command", "absolute"},
+		"KeyCommandLong":      {"[encryption]\nkey_command = ['/c'" + strings.Repeat(", 'x'", 21) + "]", 2, "encryption.key_command", "more than 20"},
+		"PlainTextMemory":     {"[encryption]\nmemory = '1KiB'", 2, "encryption.memory", "0B, or 1MiB"},
 		"GhostLimit":          {"[criu]\nghost_limit = '4GiB'", 2, "criu.ghost_limit", "4095MiB"},
 	}
 	for name, tc := range tests {

@@ -39,12 +39,14 @@ func Read(ctx context.Context, r io.Reader, dir string, dataKey []byte, checkpoi
 		return fmt.Errorf("decrypt content: %w", err)
 	}
 	defer root.Close()
+	ahead := readAhead(dec)
+	defer ahead.stop()
 	u := &unpacker{root: root, buf: make([]byte, 1<<20), skip: skip}
-	if err := u.all(tar.NewReader(dec)); err != nil {
+	if err := u.all(tar.NewReader(ahead)); err != nil {
 		return err
 	}
 	// The tar ends before the stream does, whose end is authentic too.
-	if _, err := io.Copy(io.Discard, dec); err != nil {
+	if _, err := io.Copy(io.Discard, ahead); err != nil {
 		return err
 	}
 	return u.stampLate()

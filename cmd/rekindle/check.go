@@ -114,6 +114,7 @@ func (a *app) checkAll(ctx context.Context, n node, socketNamed bool) []finding 
 		checkNRI(handler, cfg.Sockets.NRI).is("nri"),
 		config.is("config"),
 		checkStore(cfg.Store).is("store"),
+		checkEncryption(cfg.Encryption, "/proc/swaps").is("encryption"),
 		a.checkDaemon(ctx).is("daemon"),
 	}
 }

@@ -99,6 +99,9 @@ func TestCheck(t *testing.T) {
 		"NRIElsewhere":   {replaceDump("nri.sock", "nri2.sock"), "nri", "sockets.nri"},
 		"NoNRISocket":    {func(n *fakeNode) { _ = os.Remove(n.dir + "/nri.sock") }, "nri", "is not there"},
 		"BadConfig":      {func(n *fakeNode) { n.config = "[store]\nwhere = 1\n" }, "nri,config", "store.where"},
+		"NoKeyFile":      {func(n *fakeNode) { n.config += "[encryption]\nkey_file = \"/none/keys\"\n" }, "encryption", "openssl rand -hex 32"},
+		"KeyCommand":     {func(n *fakeNode) { n.config += "[encryption]\nkey_command = [\"/bin/keys\"]\n" }, "", "keys from /bin/keys"},
+		"NotEncrypted":   {func(*fakeNode) {}, "", "memory in plain text"},
 		"NotEnoughSpace": {func(n *fakeNode) { n.config = strings.ReplaceAll(n.config, "16MiB", "1000000GiB") }, "store", "no dump is started"},
 	}
 	socket := serve(t)

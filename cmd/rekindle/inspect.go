@@ -83,6 +83,9 @@ func (a *app) writeInspection(resp *api.InspectResponse) error {
 	t.row("Created", fmt.Sprintf("%s (%s ago)", m.Created.UTC().Format(time.RFC3339), age(m.Created)))
 	t.row("Pause", fmt.Sprintf("%s, of which CRIU took %s", pause(int64(m.Pause)), pause(int64(m.Dump))))
 	t.row("Size", fmt.Sprintf("%s in %d files and directories", size(m.Bytes), len(m.Files)))
+	if m.Encryption != nil {
+		t.row("Encrypted", fmt.Sprintf("with key %s, %s in memory", m.Encryption.Key, size(m.Encryption.Bytes)))
+	}
 	t.row("Node", fmt.Sprintf("%s (kernel %s, %s)", m.Node, m.Kernel, m.Arch))
 	t.row("Made with", fmt.Sprintf("CRIU %s, %s", m.CRIU, m.Runc))
 	t.row("Restored from", m.RestoredFrom)

@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"syscall"
 	"time"
 
 	"github.com/containerd/log"
-	"golang.org/x/sys/unix"
 
 	"github.com/rekindle-dev/rekindle/agent"
 	"github.com/rekindle-dev/rekindle/conf"
@@ -24,14 +21,9 @@ const (
 	keyTime = 10 * time.Second
 	// keyRetry is when keys that could not be had are asked for again.
 	keyRetry = 30 * time.Second
-	// maxKeyText bounds what is read of keys, in bytes.
-	maxKeyText = 64 << 10
 )
 
-var (
-	errKeyFile = errors.New("a file of keys is a regular file of root's with mode 0600")
-	errKeyText = errors.New("more than 64 KiB are not a list of keys")
-)
+var errKeyText = errors.New("more than 64 KiB are not a list of keys")
 
 // useKeys gives the agent the keys that its configuration names. When they cannot be
 // had, those of before stay; that there are none keeps nothing from running but
@@ -70,47 +62,15 @@ func askForKeys(ctx context.Context, a *agent.Agent) {
 }
 
 func loadKeys(ctx context.Context, e conf.Encryption) (*crypt.Keys, error) {
-	var text []byte
-	var err error
 	if e.KeyFile != "" {
-		text, err = readKeyFile(e.KeyFile)
-	} else {
-		text, err = runKeyCommand(ctx, e.KeyCommand)
+		return crypt.ReadKeyFile(e.KeyFile)
 	}
+	text, err := runKeyCommand(ctx, e.KeyCommand)
 	defer clear(text)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := crypt.ParseKeys(text)
-	if err != nil {
-		return nil, fmt.Errorf("read encryption keys: %w", err)
-	}
-	return keys, nil
-}
-
-// readKeyFile refuses a file that others than root could read or write.
-func readKeyFile(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("read encryption keys: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read encryption keys: %w", err)
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 || st.Uid != uint32(os.Geteuid()) {
-		return nil, fmt.Errorf("read encryption keys: %s: %w", name, errKeyFile)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyText+1))
-	if err == nil && len(text) > maxKeyText {
-		err = errKeyText
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read encryption keys: %w", err)
-	}
-	return text, nil
+	return crypt.ParseKeys(text)
 }
 
 // runKeyCommand runs the program that writes the keys, without a shell. What it
@@ -120,7 +80,7 @@ func runKeyCommand(ctx context.Context, command []string) ([]byte, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.WaitDelay = time.Second
-	out := &limited{left: maxKeyText}
+	out := &limited{left: crypt.MaxKeyText}
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("ask %s for the encryption keys: %w", command[0], errors.Join(err, ctx.Err()))

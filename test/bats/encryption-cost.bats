@@ -1,0 +1,74 @@
+#!/usr/bin/env bats
+# bats file_tags=alone
+# What encryption costs, from one run on one node: docs/operator-guide.md has such
+# numbers.
+bats_require_minimum_version 1.5.0
+
+rounds=5
+ballast=192
+
+setup_file() {
+  load lab
+  load faults
+  clean
+}
+
+teardown_file() {
+  load lab
+  load faults
+  clean
+  settings_again
+}
+
+setup() {
+  load lab
+  load faults
+}
+
+# metric NAME prints its value, in seconds.
+metric() { in-node curl -sS --max-time 5 http://127.0.0.1:19465/metrics | awk -v name="$1" '$1 == name { print $2 }'; }
+
+# costs LINE prints the means of what a container of $ballast MiB took, in
+# milliseconds: the pause, from the end of the dump to the durable checkpoint, the
+# restore, and a wake.
+costs() {
+  local round pauses=0 made
+  settings <<TOML
+[metrics]
+address = "127.0.0.1:19465"
+[limits]
+settle = "1s"
+max_restores = 100
+$1
+TOML
+  counter weight -- -ballast "$ballast"
+  for ((round = 0; round < rounds; round++)); do
+    made=$(rekindle checkpoint default/weight -o json)
+    pauses=$((pauses + $(jq .checkpoints[0].pauseNs <<<"$made")))
+    crash weight
+    explains weight "restore taken $(jq -r .checkpoints[0].id <<<"$made")"
+    wait_for 10 settled
+    rekindle suspend default/weight >/dev/null
+    rekindle resume default/weight >/dev/null
+    counts_on weight
+  done
+  jq -n "[$pauses / 1e6 / $rounds, $(mean commit), $(mean restore), $(mean resume)] | map(round) | @tsv" -r
+  clean
+}
+
+mean() { jq -n "1000 * $(metric "rekindle_$1_seconds_sum") / $(metric "rekindle_$1_seconds_count")"; }
+settled() { [[ $(rekindle explain default/weight -o json | jq '.containers[0].settled // true') == true ]]; }
+
+@test "pause, commit, restore and wake of an encrypted checkpoint cost no more than a few times as much" {
+  local plain encrypted keys=$LAB_DIR/etc/encryption.keys ratios
+  (umask 077 && openssl rand -hex 32 >"$keys")
+  plain=$(costs '')
+  encrypted=$(costs $'[encryption]\nkey_file = "'"$keys"'"')
+  ratios=$(paste <(tr '\t' '\n' <<<"$plain") <(tr '\t' '\n' <<<"$encrypted") | awk '{ printf "%.1fx\t", $2 / $1 }')
+  {
+    printf '# means of %d rounds, %d MiB of memory, in ms\n' "$rounds" "$ballast"
+    printf '#             pause\tcommit\trestore\twake\n'
+    printf '# plain       %s\n# encrypted   %s\n# ratio       %s\n' "$plain" "$encrypted" "$ratios"
+  } >&3
+  [[ $(tr -d x <<<"$ratios" | awk '{ print ($1 < 3 && $2 < 4 && $3 < 6 && $4 < 8) }') == 1 ]]
+}
