@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Breaks things at random, for long: first the store alone, then a whole node.
-#   SOAK_SECONDS  how long each of the two takes (600)
+# Breaks things at random, for long: first the store alone, by kills and by power
+# cuts, then a whole node.
+#   SOAK_SECONDS  how long each of its three parts takes (600)
 #   SOAK_SEED     makes the choices of an earlier run again; it is printed
 #   LAB_DIR, LAB_PORT, KEEP_LAB  as for test.sh
 set -euo pipefail
@@ -10,7 +11,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 export SOAK_SECONDS SOAK_SEED LAB_DIR
 printf 'SOAK_SEED=%s makes the same choices again\n' "$SOAK_SEED"
 
-go test ./store -run 'TestCrashSoak' -count=1 -v -timeout "$((SOAK_SECONDS + 600))s"
+go test ./store -run '^(TestCrashSoak|TestPowerLossReplay)$' -count=1 -v -timeout "$((2 * SOAK_SECONDS + 600))s"
 
 finish() { [[ -n ${KEEP_LAB:-} ]] || test/lab/down.sh; }
 trap finish EXIT
