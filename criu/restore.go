@@ -67,6 +67,12 @@ func Restore(ctx context.Context, runc string, call Call, from Source, checks Ch
 		return err
 	}
 	defer func() { err = errors.Join(err, undo()) }()
+	cmd := restoreCommand(runc, call, from)
+	unlink, err := standIn(cmd, call, from.Work)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlink()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	checked := make(chan error, 1)
@@ -77,7 +83,7 @@ func Restore(ctx context.Context, runc string, call Call, from Source, checks Ch
 		}
 		checked <- err
 	}()
-	status, err := Run(ctx, StartPlainly, restoreCommand(runc, call, from), log)
+	status, err := Run(ctx, StartPlainly, cmd, log)
 	if err == nil && status != 0 {
 		err = fmt.Errorf("runc restore: exit status %d", status)
 	}

@@ -2,7 +2,7 @@
 // of runc for a container that is being restored. `create` becomes `runc
 // restore`, which leaves the processes stopped; `start` lets them run; every
 // other command goes to runc unchanged, but for one of its own, `decrypt`, which
-// makes an encrypted checkpoint ready.
+// makes an encrypted checkpoint ready. In a restore it also stands in for criu.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -23,6 +24,9 @@ import (
 func main() {
 	// A child's parent-death signal fires when the thread that made it ends.
 	runtime.LockOSThread()
+	if filepath.Base(os.Args[0]) == criu.Standin {
+		fail(criu.Call{}, criu.BecomeCRIU(os.Args))
+	}
 	if len(os.Args) > 1 && os.Args[1] == decryptVerb {
 		// The shim bounds it.
 		if err := decrypt(context.Background(), os.Args[2:]); err != nil {
