@@ -64,6 +64,9 @@ type Findings struct {
 	Version Version
 	// Problem is what `criu check` complained about; empty when it did not.
 	Problem string
+	// DirtyTracking tells whether the kernel says which memory has changed since
+	// it was last looked at.
+	DirtyTracking bool
 }
 
 // Probe looks for criu on the PATH, asks it for its version and lets it check
@@ -85,6 +88,7 @@ func Probe(ctx context.Context) (Findings, error) {
 	if out, err = exec.CommandContext(ctx, path, "check").CombinedOutput(); err != nil {
 		f.Problem = fmt.Sprintf("%v: %s", err, complaint(string(out)))
 	}
+	f.DirtyTracking = exec.CommandContext(ctx, path, "check", "--feature", "mem_dirty_track").Run() == nil
 	return f, nil
 }
 

@@ -55,14 +55,16 @@ func TestProbe(t *testing.T) {
 		script  string // the program criu; empty for none
 		version criu.Version
 		problem string
+		dirty   bool
 		err     string
 	}{
-		"Good":       {`[ "$1" = check ] && echo Looks good. || echo Version: 4.2.1`, criu.Version{Major: 4, Minor: 2, Patch: 1}, "", ""},
-		"CheckFails": {`[ "$1" = check ] || { echo Version: 4.2; exit; }; printf "(00.1) Error (criu/x.c:1): no \\033pidfd\\nbye\\n"; exit 1`, criu.Version{Major: 4, Minor: 2}, "exit status 1: Error (criu/x.c:1): no ?pidfd", ""},
-		"CheckMute":  {`[ "$1" = check ] || { echo Version: 4.2; exit; }; echo bye; exit 3`, criu.Version{Major: 4, Minor: 2}, "exit status 3: bye", ""},
-		"NotStarted": {`echo "Error (criu/vdso.c:1): Unexpected rt vDSO area bounds"; exit 1`, criu.Version{}, "", "Unexpected rt vDSO"},
-		"NoVersion":  {`echo hello`, criu.Version{}, "", "no version number"},
-		"None":       {"", criu.Version{}, "", "find criu"},
+		"Good":        {`[ "$1" = check ] && echo Looks good. || echo Version: 4.2.1`, criu.Version{Major: 4, Minor: 2, Patch: 1}, "", true, ""},
+		"NotTracking": {`[ "$1" = check ] || { echo Version: 4.2; exit; }; [ -z "$2" ] || { [ "$*" = "check --feature mem_dirty_track" ] && echo Dirty tracking is OFF; exit 1; }`, criu.Version{Major: 4, Minor: 2}, "", false, ""},
+		"CheckFails":  {`[ "$1" = check ] || { echo Version: 4.2; exit; }; printf "(00.1) Error (criu/x.c:1): no \\033pidfd\\nbye\\n"; exit 1`, criu.Version{Major: 4, Minor: 2}, "exit status 1: Error (criu/x.c:1): no ?pidfd", false, ""},
+		"CheckMute":   {`[ "$1" = check ] || { echo Version: 4.2; exit; }; echo bye; exit 3`, criu.Version{Major: 4, Minor: 2}, "exit status 3: bye", false, ""},
+		"NotStarted":  {`echo "Error (criu/vdso.c:1): Unexpected rt vDSO area bounds"; exit 1`, criu.Version{}, "", false, "Unexpected rt vDSO"},
+		"NoVersion":   {`echo hello`, criu.Version{}, "", false, "no version number"},
+		"None":        {"", criu.Version{}, "", false, "find criu"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +85,7 @@ func TestProbe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if f.Version != tc.version || f.Problem != tc.problem || f.Path != filepath.Join(dir, "criu") {
+			if f.Version != tc.version || f.Problem != tc.problem || f.DirtyTracking != tc.dirty || f.Path != filepath.Join(dir, "criu") {
 				t.Fatalf("Findings=%+v, want %v and problem %q", f, tc.version, tc.problem)
 			}
 		})

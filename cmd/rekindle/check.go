@@ -100,11 +100,13 @@ func (a *app) checkAll(ctx context.Context, n node, socketNamed bool) []finding 
 	if !socketNamed && a.socket == defaultSocket {
 		a.socket = cfg.Sockets.Control
 	}
+	engine, dirty := checkCRIU(ctx)
 	handler, containerd := checkContainerd(ctx, n.containerdConfig)
 	return []finding{
 		checkUser(n.euid).is("user"),
 		checkKernel(n.runDir).is("kernel"),
-		checkCRIU(ctx).is("criu"),
+		engine.is("criu"),
+		dirty.is("dirty tracking"),
 		checkCRIUConfigs(n.criuConfigs).is("criu config"),
 		checkRunc(ctx).is("runc"),
 		checkTar(ctx).is("tar"),

@@ -51,18 +51,26 @@ func checkKernel(runDir string) finding {
 
 const criuAdvice = "install CRIU 4.2 or newer on the PATH of containerd; distributions often have an older one (https://criu.org/Installation)"
 
-func checkCRIU(ctx context.Context) finding {
+// checkCRIU looks at the program, and at what it can learn from the kernel about
+// memory.
+func checkCRIU(ctx context.Context) (engine, dirty finding) {
 	f, err := criu.Probe(ctx)
 	found := fmt.Sprintf("%s, version %s", f.Path, f.Version)
 	switch {
 	case err != nil:
-		return failed(err, criuAdvice)
+		engine = failed(err, criuAdvice)
 	case f.Version.Less(criu.LeastVersion):
-		return bad(found, criuAdvice)
+		engine = bad(found, criuAdvice)
 	case f.Problem != "":
-		return bad(found+", criu check: "+f.Problem, "run 'criu check' as root; what it names is missing in the kernel or is not permitted")
+		engine = bad(found+", criu check: "+f.Problem, "run 'criu check' as root; what it names is missing in the kernel or is not permitted")
+	default:
+		engine = good(found)
 	}
-	return good(found)
+	if f.DirtyTracking {
+		return engine, good("on: CRIU can see which memory has changed")
+	}
+	// No dump of ours asks for it, so that nothing is lost.
+	return engine, good("off, and not needed")
 }
 
 func checkCRIUConfigs(dir string) finding {
