@@ -2,16 +2,18 @@
 
 LAB_DIR ?= /var/tmp/rekindle-lab
 LAB_PORT ?= 16443
+VM_DIR ?= /var/tmp/rekindle-vm
+VM_PORT ?= 16700
 REKINDLE_CACHE ?= $(or $(XDG_CACHE_HOME),$(or $(HOME),/root)/.cache)/rekindle
 PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-export LAB_DIR LAB_PORT REKINDLE_CACHE PREFIX DESTDIR
+export LAB_DIR LAB_PORT VM_DIR VM_PORT REKINDLE_CACHE PREFIX DESTDIR
 
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint unit e2e soak bench lab-up lab-down lab-env install uninstall generate reference clean
+.PHONY: help build demo test lint unit e2e soak bench lab-up lab-down lab-env vm-up vm-test vm-down install uninstall generate reference clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,10 +27,10 @@ build: ## Build the four programs into bin/
 demo: build ## Show the story on a small real node, with numbers (root)
 	@scripts/demo.sh
 
-test: ## Run everything: lint, unit tests, end-to-end suites (root)
-	@scripts/test.sh lint vet unit e2e
+test: ## Run everything: lint, unit tests, end-to-end suites, a few in a VM (root)
+	@scripts/test.sh lint vet unit e2e vm
 
-lint: ## Check the sources: golangci-lint, shellcheck, shfmt
+lint: ## Check the sources: golangci-lint, shellcheck, shfmt, ruby -c
 	@scripts/test.sh lint
 
 unit: ## Run the unit tests with the race detector
@@ -51,6 +53,15 @@ lab-down: ## Take it down; nothing is left behind (root)
 
 lab-env: ## Print the path of the file to source for using it
 	@echo '$(LAB_DIR)/env'
+
+vm-up: build ## Boot a virtual machine with systemd and cgroup v2, in VM_DIR (root)
+	@test/vm/up.sh
+
+vm-test: build ## Run the bats suites in it; SUITES, KEEP_VM (root)
+	@test/vm/test.sh
+
+vm-down: ## Take it away; its image stays in the cache (root)
+	@test/vm/down.sh
 
 install: build ## Install below $(DESTDIR)$(PREFIX) and /etc (root)
 	@scripts/install.sh

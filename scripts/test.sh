@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests, each kind a phase:
-#   test.sh [lint] [vet] [unit] [e2e]
+#   test.sh [lint] [vet] [unit] [e2e] [vm]
 # All phases run, whatever the others say. The last line is "N passed, N
 # failed", over Go tests and bats tests; a phase that fails without a failed
 # test counts as one. A skipped test counts as failed: who runs this wants to
@@ -13,12 +13,12 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-(($# > 0)) || set -- lint vet unit e2e
+(($# > 0)) || set -- lint vet unit e2e vm
 for name in "$@"; do
   case $name in
-    lint | vet | unit | e2e) ;;
+    lint | vet | unit | e2e | vm) ;;
     *)
-      echo "test.sh: there is no phase '$name': lint, vet, unit, e2e" >&2
+      echo "test.sh: there is no phase '$name': lint, vet, unit, e2e, vm" >&2
       exit 2
       ;;
   esac
@@ -31,6 +31,7 @@ failed=0
 phase_failed=0
 times=()
 labs=() shared=() alone=()
+preparing=''
 work=$(mktemp -d)
 
 say() { printf '\n=== %s\n' "$*"; }
@@ -76,6 +77,7 @@ finish() {
   local status=$?
   trap - EXIT INT TERM
   set +e
+  [[ -z $preparing ]] || kill "$preparing" 2>/dev/null
   if ((${#labs[@]} > 0)) && [[ -z ${KEEP_LAB:-} ]]; then
     phase lab-down each_lab test/lab/down.sh
   fi
@@ -103,11 +105,12 @@ lint() {
   formatter=$(grep '/shfmt$' <<<"$tools")
   "$linter" run ./...
   # bin/ is the only folder with files that are not ours.
-  mapfile -t scripts < <("$formatter" -f . | grep -vE '^(bin|bench|test/bats|test/soak)/')
-  mapfile -t suites < <("$formatter" -f bench test/bats test/soak)
+  mapfile -t scripts < <("$formatter" -f . | grep -vE '^(bin|bench|test/bats|test/soak)/|^test/vm/.*\.bats$')
+  mapfile -t suites < <("$formatter" -f bench test/bats test/soak && printf '%s\n' test/vm/*.bats)
   "$formatter" -d "${scripts[@]}" "${suites[@]}"
   shellcheck --external-sources "${scripts[@]}"
   shellcheck --external-sources --exclude "$bats_ways" "${suites[@]}"
+  ruby -c Vagrantfile >/dev/null
 }
 
 vet() {
@@ -138,8 +141,10 @@ unit() {
 
 # lab_up also fetches what the suites need from the distribution.
 lab_up() {
-  test/lab/host-packages.sh lab test
-  make --no-print-directory build
+  if [[ -z ${LAB_PARTS:-} ]]; then
+    test/lab/host-packages.sh lab test
+    make --no-print-directory build
+  fi
   each_lab test/lab/up.sh cluster
 }
 
@@ -211,13 +216,27 @@ e2e() {
   done
   wait
   in_lab "${labs[0]}" "${alone[@]}"
-  tally "${shared[@]}" "${alone[@]}"
+  tally e2e "${shared[@]}" "${alone[@]}"
 }
 
-# tally SUITE...: counts the tests of all suites. Those that were planned and have
+# prepare_vm makes what takes longest, while the suites wait for this and that.
+prepare_vm() { nice -n 10 bash -c 'test/vm/image.sh && test/vm/parts.sh' >"$work/vm-prepared" 2>&1; }
+
+# vm is a few tests on a machine with systemd and cgroup version 2.
+vm() {
+  local status=0
+  make --no-print-directory build
+  test/vm/test.sh smoke >"$work/smoke.bats.tap" || status=$?
+  cat "$work/smoke.bats.tap"
+  printf '%s\n' "$status" >"$work/smoke.bats.status"
+  tally vm smoke.bats
+}
+
+# tally PHASE SUITE...: counts the tests of all suites. Those that were planned and have
 # not run are among the failed, and so is a suite that could not be read.
 tally() {
-  local suite name planned fine skipped good=0 bad=0
+  local phase=$1 suite name planned fine skipped good=0 bad=0
+  shift
   for suite in "$@"; do
     name=$work/${suite##*/}
     planned=$(sed -n 's/^1\.\.//p' "$name.tap" | head -n 1)
@@ -231,7 +250,7 @@ tally() {
       bad=$((bad + 1))
     fi
   done
-  printf '%d %d\n' "$good" "$bad" >"$work/e2e.count"
+  printf '%d %d\n' "$good" "$bad" >"$work/$phase.count"
   ((bad == 0 && good > 0))
 }
 
@@ -245,5 +264,9 @@ for name in "$@"; do
   fi
   choose
   phase lab-up lab_up
+  if [[ " $* " == *' vm '* ]]; then
+    prepare_vm &
+    preparing=$!
+  fi
   ((phase_failed > 0)) || phase e2e e2e
 done

@@ -2,6 +2,7 @@
 # The same programs under an older containerd: one shim binary serves both. This
 # suite brings up a lab of its own, beside the one that is sourced.
 #
+# bats file_tags=second-lab
 # Scripts are for the node to expand, and bats sets status and output.
 # shellcheck disable=SC2016,SC2030,SC2031
 bats_require_minimum_version 1.5.0

@@ -4,10 +4,14 @@
 
 : "${LAB_DIR:?source the env file of a running lab first (make -s lab-env)}"
 
+# How many times longer than on an ordinary machine things may take, where the
+# processor is emulated.
+: "${LAB_PATIENCE:=1}"
+
 # wait_for SECONDS COMMAND... returns when the command succeeds, and fails with
 # what it printed last when it did not in time.
 wait_for() {
-  local deadline=$((SECONDS + $1)) out
+  local deadline=$((SECONDS + $1 * LAB_PATIENCE)) out
   shift
   until out=$("$@" 2>&1); do
     if ((SECONDS >= deadline)); then
@@ -33,10 +37,10 @@ has() {
 apply() { kubectl apply -f - >/dev/null; }
 
 # ready POD waits until the pod is Ready.
-ready() { kubectl wait --for=condition=Ready "pod/$1" --timeout=60s >/dev/null; }
+ready() { kubectl wait --for=condition=Ready "pod/$1" "--timeout=$((60 * LAB_PATIENCE))s" >/dev/null; }
 
 # gone POD deletes a pod and waits until it is gone.
-gone() { kubectl delete pod "$1" --ignore-not-found --timeout=60s >/dev/null; }
+gone() { kubectl delete pod "$1" --ignore-not-found "--timeout=$((60 * LAB_PATIENCE))s" >/dev/null; }
 
 pod_ip() { kubectl get pod "$1" -o jsonpath='{.status.podIP}'; }
 
@@ -123,7 +127,7 @@ EOF
 # checkpoints, so that no test finds what another has left.
 clean() {
   local id
-  kubectl delete deployments,statefulsets,jobs,pods --all --now --timeout=60s >/dev/null 2>&1
+  kubectl delete deployments,statefulsets,jobs,pods --all --now "--timeout=$((60 * LAB_PATIENCE))s" >/dev/null 2>&1
   for id in $(rekindle list -o json | jq -r '.checkpoints[]?.id'); do
     rekindle remove "$id" >/dev/null
   done

@@ -37,3 +37,14 @@ with_lock() {
     "$@" 9>&-
   ) 9>"$REKINDLE_CACHE/locks/$name"
 }
+
+# alive FILE: is the process that FILE names ("pid start-time") still the same
+# one? Prints its pid. The start time guards against a pid used again.
+alive() {
+  local pid born fields
+  [[ -r $1 ]] && read -r pid born <"$1" || return 1
+  [[ -r /proc/$pid/stat ]] || return 1
+  read -r -a fields <"/proc/$pid/stat" 2>/dev/null || return 1
+  [[ ${fields[21]} == "$born" && ${fields[2]} != Z ]] || return 1
+  printf '%s\n' "$pid"
+}

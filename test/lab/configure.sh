@@ -49,6 +49,11 @@ configure_containerd() {
   # A kubelet without a control plane has no RuntimeClass objects to choose a
   # handler by.
   [[ $profile == cluster ]] || handler=rekindle
+  local no_apparmor=true systemd=false
+  if [[ $LAB_NODE == machine ]]; then
+    systemd=true
+    [[ ! -e /sys/kernel/security/apparmor/profiles ]] || no_apparmor=false
+  fi
   cat >"$LAB_DIR/etc/containerd.toml" <<EOF
 version = 3
 root = "$LAB_DIR/containerd"
@@ -72,7 +77,7 @@ state = "/run/containerd"
     sandbox = "rekindle.test/pause:lab"
 
 [plugins."io.containerd.cri.v1.runtime"]
-  disable_apparmor = true
+  disable_apparmor = $no_apparmor
   # Without CAP_SYS_RESOURCE a score cannot be lowered; where it can be, the
   # lab's pods must not outrank the machine's own.
   restrict_oom_score_adj = true
@@ -84,10 +89,12 @@ state = "/run/containerd"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
       runtime_path = "$LAB_DIR/bin/containerd-shim-runc-v2"
+      options = { SystemdCgroup = $systemd }
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.rekindle]
       runtime_type = "io.containerd.runc.v2"
       runtime_path = "$LAB_DIR/bin/containerd-shim-rekindle-v2"
       container_annotations = ["io.kubernetes.pod.terminationGracePeriod"]
+      options = { SystemdCgroup = $systemd }
 EOF
   service 10-containerd <<EOF
 command=(containerd --config $LAB_DIR/etc/containerd.toml)
@@ -137,12 +144,13 @@ authentication:
     enabled: false
 authorization:
   mode: AlwaysAllow
-cgroupDriver: cgroupfs
+cgroupDriver: $([[ $LAB_NODE == machine ]] && echo systemd || echo cgroupfs)
 failCgroupV1: false
 failSwapOn: false
 makeIPTablesUtilChains: false
 oomScoreAdj: 0
 registerWithTaints: []
+podPidsLimit: 400
 fileCheckFrequency: 1s
 syncFrequency: 5s
 nodeStatusUpdateFrequency: 2s
@@ -239,6 +247,7 @@ command=(kube-scheduler --kubeconfig=$LAB_DIR/etc/scheduler.kubeconfig --leader-
 ready() { curl -fsSk https://127.0.0.1:10259/healthz; }
 within=60
 EOF
+  [[ $LAB_NODE != machine ]] || return 0
   # The inner half of the way in; up.sh keeps the outer one.
   service 45-forward <<EOF
 command=(socat UNIX-LISTEN:/run/lab/apiserver.sock,fork,mode=600,unlink-early TCP:127.0.0.1:$LAB_PORT)
@@ -251,6 +260,7 @@ configure_env() {
 # Source this to use the lab from outside. in-node COMMAND runs inside it.
 export LAB_DIR=$LAB_DIR
 export LAB_PORT=$LAB_PORT
+export LAB_PATIENCE=${LAB_PATIENCE:-1}
 export KUBECONFIG=$LAB_DIR/etc/admin.kubeconfig
 export CONTAINERD_ADDRESS=$LAB_DIR/run/containerd/containerd.sock
 export CONTAINERD_NAMESPACE=k8s.io

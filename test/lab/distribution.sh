@@ -154,13 +154,30 @@ provide_criu() {
   printf '%s\n' "$folder"
 }
 
+# unpack_redis_of_fedora PREFIX: there Redis is Valkey, with the old names in a
+# package of its own.
+unpack_redis_of_fedora() {
+  step "unpacking Valkey from the distribution"
+  rm -rf "$1" "$1.new"
+  dnf --installroot="$1.new" --use-host-config -q -y --setopt=install_weak_deps=False \
+    install valkey valkey-compat-redis >"$1.log" 2>&1 || {
+    tail -n 10 "$1.log" >&2
+    die "dnf could not unpack Valkey (see above)"
+  }
+  mv "$1.new" "$1"
+}
+
 provide_redis() {
   local prefix=$REKINDLE_CACHE/redis/prefix
   if [[ ! -x $prefix/usr/bin/redis-server && ! -L $prefix/usr/bin/redis-server ]]; then
-    open_apt own
-    step "unpacking Redis from the distribution"
     mkdir -p "${prefix%/*}"
-    unpack "$prefix" redis-server redis-tools
+    if command -v dnf >/dev/null; then
+      unpack_redis_of_fedora "$prefix"
+    else
+      open_apt own
+      step "unpacking Redis from the distribution"
+      unpack "$prefix" redis-server redis-tools
+    fi
   fi
   printf '%s\n' "$prefix"
 }

@@ -7,6 +7,10 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/base.sh"
 # shellcheck source=test/lab/settings.sh
 source "$lab_source/settings.sh"
+# shellcheck source=test/lab/configure.sh
+source "$lab_source/configure.sh"
+# shellcheck source=test/lab/machine.sh
+source "$lab_source/machine.sh"
 
 take_down() {
   local namespaces=()
@@ -18,8 +22,12 @@ take_down() {
   step "taking down the lab in $LAB_DIR"
   [[ ! -r $LAB_DIR/pid/namespaces ]] || mapfile -t namespaces <"$LAB_DIR/pid/namespaces"
 
-  stop_forward
-  stop_holder
+  if [[ -e $LAB_DIR/etc/machine ]]; then
+    machine_stop
+  else
+    stop_forward
+    stop_holder
+  fi
   local attempt
   for ((attempt = 0; attempt < 100; attempt++)); do
     remove_cgroups && [[ -z $(processes_in "${namespaces[@]}") ]] && break

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs from the distribution what a purpose needs and the machine lacks:
-#   host-packages.sh [build] [lab] [test] [lint]
+#   host-packages.sh [build] [lab] [test] [lint] [vm]
 # Nothing is installed, and no package list fetched, when nothing is missing.
 set -euo pipefail
 # shellcheck source=test/lab/base.sh
@@ -36,6 +36,13 @@ lab   command mkfs.xfs       xfsprogs
 test  command ip             iproute2
 test  command nsenter        util-linux
 lint  command shellcheck     shellcheck
+lint  command ruby           ruby
+vm    command qemu-system-x86_64 qemu-system-x86
+vm    command qemu-img       qemu-utils
+vm    command debootstrap    debootstrap
+vm    command mke2fs         e2fsprogs
+vm    command ssh            openssh-client
+vm    command busybox        busybox-static
 '
 
 has() {

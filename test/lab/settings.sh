@@ -4,12 +4,13 @@
 : "${LAB_DIR:=/var/tmp/rekindle-lab}"
 : "${LAB_PORT:=16443}"
 : "${LAB_CONTAINERD:=2.4}"
+: "${LAB_NODE:=namespaces}"
 # Where the product's own programs are taken from.
 : "${LAB_BIN:=$repository/bin}"
 
 LAB_DIR=$(realpath -m -- "$LAB_DIR")
 LAB_BIN=$(realpath -m -- "$LAB_BIN")
-export LAB_DIR LAB_PORT LAB_CONTAINERD LAB_BIN
+export LAB_DIR LAB_PORT LAB_CONTAINERD LAB_NODE LAB_BIN
 
 # Shims put their own sockets under run/, and the kernel's limit for a path to
 # one is 107 bytes.
@@ -28,6 +29,14 @@ case $LAB_CONTAINERD in
   2.4 | 2.2) ;;
   *) die "LAB_CONTAINERD=$LAB_CONTAINERD is not built here: 2.4 or 2.2" ;;
 esac
+case $LAB_NODE in
+  namespaces) ;;
+  machine)
+    [[ -d /run/systemd/system && -e /sys/fs/cgroup/cgroup.controllers ]] ||
+      die "LAB_NODE=machine wants systemd and cgroup version 2, which this machine does not have"
+    ;;
+  *) die "LAB_NODE=$LAB_NODE is unknown: namespaces or machine" ;;
+esac
 
 # The name that tells this lab from others where the kernel has one name space
 # for all: the control groups, and the lock.
@@ -35,17 +44,6 @@ esac
 lab_name=rekindle-lab-$(printf %s "$LAB_DIR" | sha256sum | cut -c 1-8)
 # shellcheck disable=SC2034
 lab_mark=$LAB_DIR/.rekindle-lab
-
-# alive FILE: is the process that FILE names ("pid start-time") still the same
-# one? Prints its pid. The start time guards against a pid used again.
-alive() {
-  local pid born fields
-  [[ -r $1 ]] && read -r pid born <"$1" || return 1
-  [[ -r /proc/$pid/stat ]] || return 1
-  read -r -a fields <"/proc/$pid/stat" 2>/dev/null || return 1
-  [[ ${fields[21]} == "$born" && ${fields[2]} != Z ]] || return 1
-  printf '%s\n' "$pid"
-}
 
 # hierarchies: where each control-group hierarchy is mounted.
 hierarchies() { awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/self/mounts; }

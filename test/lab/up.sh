@@ -9,6 +9,11 @@
 #   LAB_PORT        port of its API server on 127.0.0.1 (16443)
 #   LAB_CONTAINERD  2.4 or 2.2 (2.4)
 #   LAB_BIN         folder with the product's programs (bin/ of this tree)
+#   LAB_NODE        namespaces: the node is in namespaces of its own (the default);
+#                   machine: this machine is the node, under its own systemd
+#   LAB_IMAGES      the archives to import, instead of all of them
+#   LAB_PATIENCE    how many times longer than usual things may take (1)
+#   LAB_PARTS       a list that parts.sh has printed; nothing is built then
 #   REKINDLE_CACHE  what is built is kept here (~/.cache/rekindle)
 set -euo pipefail
 # shellcheck source=test/lab/base.sh
@@ -17,6 +22,8 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/base.sh"
 source "$lab_source/settings.sh"
 # shellcheck source=test/lab/configure.sh
 source "$lab_source/configure.sh"
+# shellcheck source=test/lab/machine.sh
+source "$lab_source/machine.sh"
 
 profile=${1:-cluster}
 ours=(rekindled containerd-shim-rekindle-v2 rekindle-runc rekindle)
@@ -29,23 +36,23 @@ main() {
   need_root
   # kubectl keeps what it discovers in the home folder otherwise.
   export KUBECACHEDIR=$LAB_DIR/kubectl
-  "$lab_source/host-packages.sh" lab
-  tools=$("$lab_source/tools.sh" "$profile")
-  if [[ $LAB_CONTAINERD != 2.4 ]]; then
-    # Later names win when they are linked.
-    tools+=$'\n'$("$lab_source/tools.sh" compat)
+  if [[ -n ${LAB_PARTS:-} ]]; then
+    parts=$(cat "$LAB_PARTS")
+  else
+    parts=$("$lab_source/parts.sh" "$profile")
   fi
-  criu=$("$lab_source/distribution.sh" criu)
-  redis=$("$lab_source/distribution.sh" redis)
-  images=$("$lab_source/images.sh")
+  tools=$(part tool) criu=$(part criu) redis=$(part redis) images=$(part images)
   with_lock "$lab_name" bring_up
 }
+
+# part NAME prints where the parts of that name are.
+part() { sed -n "s/^$1 //p" <<<"$parts"; }
 
 # made_from: everything that the running lab was made from, except the
 # product's own programs, which can be changed under it.
 made_from() {
-  printf '%s\n' "$profile" "$LAB_PORT" "$tools" "$criu" "$redis" "$images"
-  cat "$lab_source"/{configure,up,settings}.sh "$lab_source"/node/* "$lab_source"/*.yaml \
+  printf '%s\n' "$profile" "$LAB_NODE" "$LAB_PORT" "$tools" "$criu" "$redis" "$images"
+  cat "$lab_source"/{configure,machine,up,settings}.sh "$lab_source"/node/* "$lab_source"/*.yaml \
     "$repository"/conf/kubernetes/rbac/*
 }
 
@@ -72,7 +79,11 @@ bring_up() {
   port_is_free
   furnish
   printf '%s\n' "$made" >"$lab_mark"
-  start_holder
+  if [[ $LAB_NODE == machine ]]; then
+    machine_start
+  else
+    start_holder
+  fi
   start_services
   step "the lab is up after $((SECONDS - started)) s: source $LAB_DIR/env"
 }
@@ -84,15 +95,20 @@ port_is_free() {
 }
 
 healthy() {
-  alive "$LAB_DIR/pid/holder" >/dev/null &&
-    "$LAB_DIR/outside/lab-service" healthy &&
-    { [[ $profile != cluster ]] || alive "$LAB_DIR/pid/forward" >/dev/null; }
+  [[ $LAB_NODE == machine ]] || alive "$LAB_DIR/pid/holder" >/dev/null || return
+  "$LAB_DIR/outside/lab-service" healthy || return
+  [[ $LAB_NODE == machine || $profile != cluster ]] || alive "$LAB_DIR/pid/forward" >/dev/null
 }
 
 # furnish makes the folders, links the programs and writes the configuration.
 furnish() {
-  mkdir -p "$LAB_DIR"/{bin,outside,log,pid,run,store,cni,var/lib,var/log} \
+  mkdir -p "$LAB_DIR"/{bin,outside,log,pid,store,cni,var} \
     "$LAB_DIR"/etc/{cni,manifests,services,nri/plugins,nri/conf.d}
+  if [[ $LAB_NODE == machine ]]; then
+    machine_folders
+  else
+    mkdir -p "$LAB_DIR"/{run,var/lib,var/log}
+  fi
   # It holds keys, and memory of workloads.
   chmod 700 "$LAB_DIR" "$LAB_DIR/store"
   rm -f "$LAB_DIR"/log/*
@@ -217,10 +233,12 @@ start_services() {
     return
   fi
   step 'starting the control plane'
-  for name in etcd kube-apiserver forward; do
-    "$run/lab-service" start "$name"
-  done
-  start_forward
+  "$run/lab-service" start etcd
+  "$run/lab-service" start kube-apiserver
+  if [[ $LAB_NODE != machine ]]; then
+    "$run/lab-service" start forward
+    start_forward
+  fi
   for name in kube-controller-manager kube-scheduler kubelet; do
     "$run/lab-service" start "$name" &
   done
@@ -234,6 +252,7 @@ start_services() {
 import_images() {
   local archive pids=() pid
   for archive in "$images"/*.tar; do
+    [[ " ${LAB_IMAGES:-${archive##*/}} " == *" ${archive##*/} "* ]] || continue
     "$LAB_DIR/outside/in-node" ctr --namespace k8s.io images import "$archive" >>"$LAB_DIR/log/images.log" 2>&1 &
     pids+=($!)
   done
@@ -259,7 +278,7 @@ start_forward() {
 }
 
 prepare_cluster() {
-  local kubectl=("$LAB_DIR/bin/kubectl" --kubeconfig "$LAB_DIR/etc/admin.kubeconfig") deadline=$((SECONDS + 90))
+  local kubectl=("$LAB_DIR/bin/kubectl" --kubeconfig "$LAB_DIR/etc/admin.kubeconfig") deadline=$((SECONDS + 90 * ${LAB_PATIENCE:-1}))
   until "${kubectl[@]}" apply -f "$lab_source/runtimeclass.yaml" -f "$lab_source/rekindled-rbac.yaml" \
     -f "$repository/conf/kubernetes/rbac/clusterrole.yaml" >>"$LAB_DIR/log/kubectl.log" 2>&1; do
     ((SECONDS < deadline)) || die "the API server does not take objects: see $LAB_DIR/log/kubectl.log"
@@ -271,7 +290,7 @@ prepare_cluster() {
       die "the node does not register: see $LAB_DIR/log/kubelet.log and kube-controller-manager.log"
     sleep 0.3
   done
-  "${kubectl[@]}" wait --for=condition=Ready "node/$node_name" --timeout=60s >>"$LAB_DIR/log/kubectl.log" 2>&1 ||
+  "${kubectl[@]}" wait --for=condition=Ready "node/$node_name" "--timeout=$((60 * ${LAB_PATIENCE:-1}))s" >>"$LAB_DIR/log/kubectl.log" 2>&1 ||
     die "the node is not ready: $("${kubectl[@]}" get node "$node_name" -o jsonpath='{.status.conditions[?(@.type=="Ready")].message}')"
 }
 
