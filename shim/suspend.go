@@ -81,6 +81,12 @@ func (c *container) unsuitable() error {
 	if c.request.Terminal || c.request.Stdin != "" {
 		return fmt.Errorf("the container has a standard input (stdin or tty), which would be lost: %w", errdefs.ErrFailedPrecondition)
 	}
+	return nil
+}
+
+// inUse says why a frozen container cannot be suspended now. The dump has waited for
+// the processes of exec sessions to end; one that was added meanwhile has none yet.
+func (c *container) inUse() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.execs) > 0 {
@@ -92,7 +98,7 @@ func (c *container) unsuitable() error {
 // prepare makes ready, while the container is frozen, all that must not fail any
 // more once its processes are gone.
 func (s *Service) prepare(ctx context.Context, c *container, sl *sleep) (err error) {
-	if err := c.unsuitable(); err != nil {
+	if err := c.inUse(); err != nil {
 		return err
 	}
 	if sl.state, err = s.TTRPCTaskService.State(ctx, &taskAPI.StateRequest{ID: c.id}); err != nil {

@@ -101,11 +101,40 @@ SH
   undisturbed large
 }
 
-@test "the node is booted anew while a pod sleeps: it goes on from where it fell asleep" {
-  pod dreamer busybox '[sh, -c, "n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done"]' rekindle.dev/on=request
-  wait_for 10 counted_to 20 dreamer
+@test "put to sleep while containerd is down, and woken after its return: it ends as any other" {
+  local before
+  dreamer
+  before=$(registrations)
+  lab-service stop containerd
   rekindle suspend default/dreamer
+  asleep dreamer
+  lab-service start containerd
+  wait_for 30 registered_since "$before"
+  wait_for 60 kubectl wait --for=condition=Ready node --all --timeout=1s
+  asleep dreamer
+  before=$(last dreamer)
+
+  wait_for 20 kubectl exec dreamer -- true
+  wait_for 10 counted_to $((before + 5)) dreamer
+  undisturbed dreamer
+  kubectl exec dreamer -- sh -c 'kill -USR1 1'
+  wait_for 60 restarted 0 dreamer
+  [ "$(ended dreamer)" = "3 Error" ]
+  gone dreamer
+  no_remains
+}
+
+# dreamer starts a shell that counts in memory, prints each number, and can be told
+# to end.
+dreamer() {
+  pod dreamer busybox '[sh, -c, "trap \"exit 3\" USR1; n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done"]' rekindle.dev/on=request
+  wait_for 10 counted_to 20 dreamer
+}
+
+@test "the node is booted anew while a pod sleeps: it goes on from where it fell asleep" {
   local before id
+  dreamer
+  rekindle suspend default/dreamer
   before=$(last dreamer)
   id=$(nap dreamer checkpoint)
 
