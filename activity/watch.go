@@ -7,19 +7,22 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rekindle-dev/rekindle/sockdiag"
 )
 
 // Watch looks at the network of one container. It holds sockets of the pod's network
 // namespace, which stays until Close. It is not for concurrent use.
 type Watch struct {
 	init int
-	// ask is for questions; told has what the kernel tells by itself, or is -1 while
-	// so much happens that nobody needs to be told.
-	ask, told int
-	ledger    *ledger
-	owners    owners
-	last      counters
-	lastLook  time.Time
+	// ask is for questions; told has what the kernel tells by itself, and is closed
+	// while so much happens that nobody needs to be told.
+	ask      sockdiag.Conn
+	told     sockdiag.Events
+	ledger   *ledger
+	owners   owners
+	last     counters
+	lastLook time.Time
 	// listed is set once the sockets were listed.
 	listed bool
 }
@@ -28,14 +31,11 @@ type Watch struct {
 // of the container; it is asked for when a socket is new.
 func Open(init int, processes func() ([]int, error)) (*Watch, error) {
 	w := &Watch{
-		init: init, told: -1, ledger: newLedger(),
+		init: init, ledger: newLedger(),
 		owners: owners{processes: processes, inodes: map[uint32]bool{}, ports: map[uint16]bool{}},
 	}
-	err := inNetwork(init, func() (err error) {
-		w.ask, err = openDiag()
-		return err
-	})
-	if err != nil {
+	var err error
+	if w.ask, err = sockdiag.Open(init); err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -43,26 +43,16 @@ func Open(init int, processes func() ([]int, error)) (*Watch, error) {
 
 // Close gives the sockets free.
 func (w *Watch) Close() {
-	_ = unix.Close(w.ask)
-	w.deafen()
-}
-
-func (w *Watch) deafen() {
-	if w.told >= 0 {
-		_ = unix.Close(w.told)
-		w.told = -1
-	}
+	w.ask.Close()
+	w.told.Close()
 }
 
 // listen has the kernel tell of connections that end.
-func (w *Watch) listen() error {
-	if w.told >= 0 {
-		return nil
+func (w *Watch) listen() (err error) {
+	if !w.told.IsOpen() {
+		w.told, err = sockdiag.Listen(w.init, destroyed, keptEvents)
 	}
-	return inNetwork(w.init, func() (err error) {
-		w.told, err = openEvents()
-		return err
-	})
+	return err
 }
 
 // Network is what happened in the network since the last look.
@@ -102,12 +92,12 @@ func (w *Watch) Look(node map[netip.Addr]bool, sessions bool) (Network, error) {
 	// Each probe opens one connection, or two when both its ends are in the pod.
 	// Who has more has traffic, and telling of each would cost the node.
 	if opened := c.opened - min(before.opened, c.opened); opened > uint64(2*perSecond*(1+passed.Seconds()))*mostPorts {
-		w.deafen()
+		w.told.Close()
 		n.Many = true
 		return n, nil
 	}
 	gone, err := w.gone()
-	if errors.Is(err, errTooMany) {
+	if errors.Is(err, sockdiag.ErrTooMany) {
 		n.Many = true
 		return n, w.listen()
 	}
@@ -124,11 +114,11 @@ const mostPorts = 4
 // gone returns the connections that have ended since the last look. When nobody
 // listened, they are not known.
 func (w *Watch) gone() (gone []socket, err error) {
-	if w.told < 0 {
-		return nil, errTooMany
+	if !w.told.IsOpen() {
+		return nil, sockdiag.ErrTooMany
 	}
-	err = ended(w.told, func(s socket) {
-		if s.remote.Port() != 0 { // that one was never connected
+	err = w.told.Read(func(message []byte) {
+		if s, ok := parseSocket(message); ok && s.remote.Port() != 0 { // that one was never connected
 			gone = append(gone, s)
 		}
 	})
@@ -147,7 +137,7 @@ func (w *Watch) account(now time.Time, gone []socket, around surroundings, n *Ne
 				live = append(live, s)
 			}
 		})
-		if errors.Is(err, errTooMany) {
+		if errors.Is(err, sockdiag.ErrTooMany) {
 			n.Many = true
 			return nil
 		}

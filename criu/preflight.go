@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rekindle-dev/rekindle/sockdiag"
 )
 
 // Severity says what a finding means for the checkpoints of a container.
@@ -96,22 +98,35 @@ const (
 // ErrNoPreflight is returned when a container's init cannot be looked at.
 var ErrNoPreflight = errors.New("the container cannot be looked at")
 
+// Late is the error of a preflight that had no answer in time.
+type Late struct {
+	// Ended is closed when it has ended after all.
+	Ended <-chan struct{}
+}
+
+// Error says so.
+func (*Late) Error() string { return fmt.Sprintf("the kernel has not answered within %s", mostTime) }
+
+// Unwrap tells that it took too long.
+func (*Late) Unwrap() error { return context.DeadlineExceeded }
+
 // Preflight looks at a running container from outside and says what of it CRIU
 // would not dump, what a restore would not bring back, and what to do. Nothing
 // is stopped or traced for it. It is a forecast: a container changes, and
 // only a dump knows. The findings come the worst first, one of a kind.
 //
 // It returns within two seconds, even when the kernel does not answer for one of
-// the processes; what it began then ends later. Its caller should not start
-// another one for the same container meanwhile.
+// the processes; what it began then ends later. The error is a *Late then, and its
+// caller should not start another one for the same container meanwhile.
 func Preflight(ctx context.Context, subject Subject) ([]Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, mostTime)
 	type result struct {
 		findings []Finding
 		err      error
 	}
-	done := make(chan result, 1)
+	done, ended := make(chan result, 1), make(chan struct{})
 	go func() {
+		defer close(ended)
 		defer cancel()
 		s := newScan(ctx, subject)
 		err := s.run()
@@ -126,7 +141,7 @@ func Preflight(ctx context.Context, subject Subject) ([]Finding, error) {
 		case r := <-done:
 			return r.findings, r.err
 		case <-time.After(mostTime / 10):
-			return nil, fmt.Errorf("%w: %w", ErrNoPreflight, context.Cause(ctx))
+			return nil, fmt.Errorf("%w: %w", ErrNoPreflight, &Late{ended})
 		}
 	}
 }
@@ -146,8 +161,8 @@ type scan struct {
 	// unix are the descriptors of those that are unix sockets, and before is
 	// what the kernel said of them before the descriptors were read.
 	unix   map[uint64]string
-	diag   unixDiag
-	before map[uint32]uint32
+	diag   sockdiag.Conn
+	before map[uint64]sockdiag.Unix
 
 	init process
 	root mount
@@ -176,7 +191,7 @@ func (s *scan) run() error {
 	s.unlimited = s.mayReadLimits()
 	s.mounts()
 	s.enterIn()
-	defer s.diag.close()
+	defer s.diag.Close()
 	for i, pid := range s.Processes {
 		if i >= mostProcesses {
 			s.found("incomplete", fmt.Sprintf("only %d of %d processes", mostProcesses, len(s.Processes)))

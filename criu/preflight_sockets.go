@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rekindle-dev/rekindle/sockdiag"
 )
 
 // knownSockets are the kernel's names of the protocols whose sockets CRIU dumps,
@@ -79,15 +81,18 @@ func (s *scan) established(table string) {
 // that come or go while they are looked at do not count: what is connected has
 // to be so before and after the descriptors were read.
 func (s *scan) outsiders() {
-	after, err := s.diag.list()
-	if err != nil || s.before == nil {
+	if s.before == nil {
 		return // noted when it was opened
 	}
+	after, err := s.diag.Unix()
+	if err != nil {
+		return
+	}
 	for inode, path := range s.unix {
-		peer, listed := after[uint32(inode)]
-		_, known := s.sockets[uint64(peer)]
+		socket, listed := after[inode]
+		_, known := s.sockets[socket.Peer]
 		switch {
-		case listed && (peer == 0 || known || s.before[uint32(inode)] != peer):
+		case listed && (socket.Peer == 0 || known || s.before[inode].Peer != socket.Peer):
 			continue
 		case !listed && !sameSocket(path, inode):
 			continue
@@ -106,7 +111,7 @@ func sameSocket(path string, inode uint64) bool {
 // its System V objects, and its unix sockets, whose listing is left open.
 func (s *scan) enterIn() {
 	var err error
-	onThread(func() { err = s.within() })
+	sockdiag.OnThread(func() { err = s.within() })
 	if err != nil {
 		s.found("incomplete", err.Error())
 	}
@@ -117,10 +122,10 @@ func (s *scan) within() error {
 		return err
 	}
 	var err error
-	if s.diag, err = openUnixDiag(); err != nil {
+	if s.diag, err = sockdiag.OpenHere(); err != nil {
 		return err
 	}
-	if s.before, err = s.diag.list(); err != nil {
+	if s.before, err = s.diag.Unix(); err != nil {
 		return err
 	}
 	if err := s.enter("ipc", unix.CLONE_NEWIPC); err != nil {

@@ -133,6 +133,9 @@ const (
 	inetInode         = 68
 )
 
+// mostWaiting bounds the kernel's list of connections, in bytes.
+const mostWaiting = 4 << 20
+
 // backlog lists who waits to be accepted by a TCP listener: connections at its
 // address that no process has yet.
 func (h *Held) backlog(fd int, local netip.AddrPort) ([]netip.AddrPort, error) {
@@ -144,7 +147,7 @@ func (h *Held) backlog(fd int, local netip.AddrPort) ([]netip.AddrPort, error) {
 	request[0], request[1] = byte(family), unix.IPPROTO_TCP
 	binary.NativeEndian.PutUint32(request[4:], 1<<stateEstablished|1<<stateCloseWait)
 	var clients []netip.AddrPort
-	err = h.diag.ask(request, func(message []byte) {
+	err = h.diag.Ask(request, mostWaiting, func(message []byte) {
 		if len(message) < sizeofInetMessage || binary.NativeEndian.Uint32(message[inetInode:]) != 0 {
 			return
 		}

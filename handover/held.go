@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rekindle-dev/rekindle/sockdiag"
 )
 
 // ErrClosed is returned by Wait when the sockets were closed meanwhile.
@@ -20,7 +22,7 @@ var ErrClosed = errors.New("held sockets are closed")
 // methods may be called from several goroutines; Wait from one at a time.
 type Held struct {
 	sockets []*socket
-	diag    diag
+	diag    sockdiag.Conn
 	// ready is an epoll of the sockets. It stands in the runtime's own poller,
 	// so that waiting takes no thread.
 	ready  *os.File
@@ -182,6 +184,6 @@ func (h *Held) release() error {
 	for _, s := range h.sockets {
 		err = errors.Join(err, unix.Close(s.fd))
 	}
-	h.diag.close()
+	h.diag.Close()
 	return err
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rekindle-dev/rekindle/sockdiag"
 )
 
 // Bounds of what is looked at in one container.
@@ -82,7 +84,7 @@ type taking struct {
 	sockets map[uint64]*socket
 	left    []Left
 	files   int
-	diag    diag
+	diag    sockdiag.Conn
 }
 
 func collect(ctx context.Context, pids []int) (_ *taking, err error) {
@@ -93,9 +95,9 @@ func collect(ctx context.Context, pids []int) (_ *taking, err error) {
 		}
 	}()
 	for _, pid := range pids {
-		if t.diag.fd == 0 {
+		if !t.diag.IsOpen() {
 			// All processes of a container are in one network namespace.
-			if t.diag, err = openDiag(pid); gone(err) {
+			if t.diag, err = sockdiag.Open(pid); gone(err) {
 				continue
 			} else if err != nil {
 				return nil, err
@@ -122,7 +124,7 @@ func (t *taking) close() {
 	for _, s := range t.sockets {
 		_ = unix.Close(s.fd)
 	}
-	t.diag.close()
+	t.diag.Close()
 }
 
 // gone tells whether a process, or one of its descriptors, has ended meanwhile.

@@ -1,6 +1,10 @@
 package handover
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/rekindle-dev/rekindle/sockdiag"
+)
 
 // settleUnix decides which unix sockets are held. Those to which outsiders can
 // connect or send are, and with them those that CRIU would try to connect to
@@ -16,7 +20,7 @@ func (t *taking) settleUnix() error {
 	if len(ours) == 0 {
 		return nil
 	}
-	listed, err := t.diag.unix()
+	listed, err := t.diag.Unix()
 	if err != nil {
 		return err
 	}
@@ -28,7 +32,7 @@ func (t *taking) settleUnix() error {
 		case !known:
 			// The kernel counts a server's end to its client's network namespace.
 			t.leave(Outside, s.where)
-		case entry.peer != 0 && t.sockets[entry.peer] == nil:
+		case entry.Peer != 0 && t.sockets[entry.Peer] == nil:
 			t.leave(Outside, s.where)
 		}
 	}
@@ -50,15 +54,15 @@ func (t *taking) settleUnix() error {
 
 // follows tells whether a unix socket is connected to a held one, or waits in the
 // backlog of one.
-func follows(inode uint64, listed map[uint64]unixEntry, sockets map[uint64]*socket) bool {
-	if peer := sockets[listed[inode].peer]; peer != nil && peer.kind != inImage {
+func follows(inode uint64, listed map[uint64]sockdiag.Unix, sockets map[uint64]*socket) bool {
+	if peer := sockets[listed[inode].Peer]; peer != nil && peer.kind != inImage {
 		return true
 	}
 	for server, entry := range listed {
 		if s := sockets[server]; s == nil || s.kind == inImage {
 			continue
 		}
-		for _, client := range entry.waiting {
+		for _, client := range entry.Waiting {
 			if client == inode {
 				return true
 			}
