@@ -20,9 +20,8 @@ import (
 // preflight found.
 var errForbidden = errors.New("the dump was not tried")
 
-// errNotLookedAt is returned for a container that did not let itself be looked
-// at within its time before.
-var errNotLookedAt = errors.New("an earlier preflight of this container had no answer from the kernel")
+// errNotLookedAt is returned for a container that is still being looked at.
+var errNotLookedAt = errors.New("an earlier preflight of this container has no answer from the kernel yet")
 
 // preflight is what was found when a container was looked at.
 type preflight struct {
@@ -34,8 +33,12 @@ type preflight struct {
 // look makes a preflight of a running container, and keeps it. It takes
 // milliseconds, and two seconds at most. The container runs on meanwhile.
 func (a *Agent) look(ctx context.Context, t *tracked) (*preflight, error) {
-	if t.deaf.Load() {
-		return nil, errNotLookedAt
+	if late := t.late.Load(); late != nil {
+		select {
+		case <-late.Ended:
+		default:
+			return nil, errNotLookedAt
+		}
 	}
 	began := time.Now()
 	subject, err := criu.SubjectOf(t.running(), int64(a.Config().CRIU.GhostLimit))
@@ -46,7 +49,9 @@ func (a *Agent) look(ctx context.Context, t *tracked) (*preflight, error) {
 	// the container does not answer.
 	findings, err := criu.Preflight(context.WithoutCancel(ctx), subject)
 	if err != nil {
-		t.deaf.Store(errors.Is(err, context.DeadlineExceeded))
+		if late := (*criu.Late)(nil); errors.As(err, &late) {
+			t.late.Store(late)
+		}
 		return nil, err
 	}
 	p := &preflight{at: began, took: time.Since(began), findings: findings}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -51,6 +52,22 @@ func TestForbidden(t *testing.T) {
 	}
 	if d := failure(t.Context(), []*tracked{c}, policy.Interval, err); d.Outcome != Refused || d.Class != ClassUnsupported {
 		t.Errorf("decision: %+v", d)
+	}
+}
+
+// A container whose preflight had no answer is looked at again when that one has ended.
+func TestLatePreflight(t *testing.T) {
+	w := newWorld(t)
+	c := w.container("web", "s1", nil)
+	c.pid = os.Getpid()
+	ended := make(chan struct{})
+	c.late.Store(&criu.Late{Ended: ended})
+	if _, err := w.agent.look(t.Context(), c); !errors.Is(err, errNotLookedAt) {
+		t.Errorf("while it goes on: %v", err)
+	}
+	close(ended)
+	if _, err := w.agent.look(t.Context(), c); errors.Is(err, errNotLookedAt) {
+		t.Errorf("when it has ended: %v", err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/api"
+	"github.com/rekindle-dev/rekindle/criu"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
 )
@@ -80,9 +81,9 @@ type tracked struct {
 	vigil atomic.Pointer[vigil]
 	// execProbes are those of its pod's spec; nil until they are known.
 	execProbes atomic.Pointer[[]*api.Command]
-	// deaf is set when the kernel did not answer a preflight in time; there
-	// will be no other one for this container.
-	deaf atomic.Bool
+	// late is the last preflight that the kernel did not answer in time; there is no
+	// other one of this container before it has ended.
+	late atomic.Pointer[criu.Late]
 
 	mu   sync.Mutex
 	pid  int

@@ -82,7 +82,7 @@ long_asleep() {
   rekindle explain default/$1 -o json | jq -e '.containers[0].suspension |
     .asleep and .times >= (env.ROUND | tonumber) and now - (.since | sub("\\\\.[0-9]+"; "") | fromdateiso8601) > $least'
 }
-deadline=\$((\$(date +%s) + 60))
+deadline=\$((\$(date +%s) + 120))
 until long_asleep && ! test -e "/proc/\$(cat $bundle/init.pid)"; do
   [ "\$(date +%s)" -lt "\$deadline" ] || { rekindle explain default/$1; exit 1; }
   sleep 0.3
