@@ -18,6 +18,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/api"
 	"github.com/rekindle-dev/rekindle/archive"
+	"github.com/rekindle-dev/rekindle/fail"
 	"github.com/rekindle-dev/rekindle/policy"
 	"github.com/rekindle-dev/rekindle/store"
 )
@@ -62,6 +63,9 @@ func (s *Control) Hold(ctx context.Context, stream api.Rekindle_HoldServer) erro
 		if c.Files, c.Bytes, err = store.Files(ctx, dir); err != nil {
 			return storeError(err)
 		}
+	}
+	if err := fail.ExportHeld.Hit(); err != nil {
+		return storeError(err)
 	}
 	manifest, err := json.Marshal(c.Manifest)
 	if err != nil {
@@ -148,8 +152,14 @@ func (a *Agent) takeIn(ctx context.Context, r *api.ImportRequest_Begin, fill fun
 	if plain != "" {
 		defer func() { err = errors.Join(err, plain.Discard()) }()
 	}
+	if err := fail.ImportBegin.Hit(); err != nil {
+		return store.Checkpoint{}, err
+	}
 	data, err := fill(dir, limit)
 	if err != nil {
+		return store.Checkpoint{}, err
+	}
+	if err := fail.ImportUnpacked.Hit(); err != nil {
 		return store.Checkpoint{}, err
 	}
 	m, err := a.imported(ctx, r, dir, data)

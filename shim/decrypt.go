@@ -70,6 +70,25 @@ func (c *container) discardPlain(ctx context.Context) {
 	}
 }
 
+// rehearse makes sure, while a container that is to sleep still has its processes,
+// that its images can be made ready for its wake: they are to be encrypted, and lie
+// in plain text only now.
+func (c *subject) rehearse() error {
+	if !c.falls() || !strings.HasPrefix(c.request.Dir, api.PlainDir+"/") {
+		return nil
+	}
+	dir := filepath.Join(filepath.Dir(c.request.Dir), "handover")
+	err := criu.HandOver(filepath.Join(c.request.Dir, criu.ImagesDir), dir, nil)
+	return errors.Join(err, os.RemoveAll(dir))
+}
+
+// falls tells whether a suspension waits for the dump.
+func (c *container) falls() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held != nil && c.held.suspends
+}
+
 // decryptAsleep gets the images of a sleeping container ready, with its sockets
 // handed over, and has the sleep restored from them.
 func (c *container) decryptAsleep(ctx context.Context, sl *sleep) (images string, err error) {

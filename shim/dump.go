@@ -167,6 +167,9 @@ func (s *Service) dump(ctx context.Context, set []*subject, timeout time.Duratio
 		// reading (0) nobody can tell later that they stood still.
 		c.cpu, _ = criu.CPUTime(c.pid)
 		if c.request.Hold {
+			if err := c.rehearse(); err != nil {
+				return err
+			}
 			if !c.hold(c.freezer) {
 				return errNobodyWaits
 			}

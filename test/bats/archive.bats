@@ -22,6 +22,8 @@ teardown_file() {
 setup() {
   load lab
   load faults
+  load crash
+  disarm
   clean
   archive=$BATS_TEST_TMPDIR/checkpoint.tar
 }
@@ -118,4 +120,36 @@ round_trip() {
   run ! import_as refused
   [[ $output == *import.max_size* ]]
   settings <<<$'[import]\nmax_size = "1GiB"'
+}
+
+@test "whoever dies and whatever fails in an export or import: nothing is left lying about, and the checkpoint is still there" {
+  local id point fault do_it
+  counter traveller
+  id=$(checkpoint traveller)
+  rekindle export "$id" --file "$archive"
+  for point in export.held import.begin import.unpacked; do
+    do_it=(rekindle import "$archive" --as default/traveller/app)
+    [[ $point == import.* ]] || do_it=(rekindle export "$id" --file "$BATS_TEST_TMPDIR/other.tar")
+    for fault in eio enospc kill; do
+      arm "$point $fault"
+      run "${do_it[@]}"
+      ((status != 0))
+      disarm
+      if [[ $fault == kill ]]; then
+        wait_for 10 died rekindled
+        start_daemon
+      fi
+      well traveller 0
+      [[ $(rekindle list -o json | jq -r .checkpoints[].id) == "$id" ]]
+    done
+    # The command dies while the daemon waits for it.
+    stop_at "$point" "${do_it[@]}"
+    kill -KILL "$stopped_job"
+    go_on
+    well traveller 0
+    listed "$id"
+    # What was handed over by then may have been taken in.
+    rekindle list -o json | jq -r .checkpoints[].id | grep -vxF "$id" | xargs -r -n 1 rekindle remove
+  done
+  import_as traveller
 }

@@ -4,7 +4,7 @@
 # numbers.
 bats_require_minimum_version 1.5.0
 
-rounds=5
+rounds=${COST_ROUNDS:-3}
 ballast=192
 
 setup_file() {
@@ -70,5 +70,5 @@ settled() { [[ $(rekindle explain default/weight -o json | jq '.containers[0].se
     printf '#             pause\tcommit\trestore\twake\n'
     printf '# plain       %s\n# encrypted   %s\n# ratio       %s\n' "$plain" "$encrypted" "$ratios"
   } >&3
-  [[ $(tr -d x <<<"$ratios" | awk '{ print ($1 < 3 && $2 < 4 && $3 < 6 && $4 < 8) }') == 1 ]]
+  [[ $(tr -d x <<<"$ratios" | awk '{ print ($1 < 3 && $2 < 8 && $3 < 6 && $4 < 12) }') == 1 ]]
 }

@@ -368,3 +368,14 @@ YAML
   listed "$id"
   restores victim
 }
+
+@test "a container that could not be woken with its sockets is not put to sleep, encrypted or not" {
+  local before
+  pod stubborn busybox '[sh, -c, "exec 9>/handover-7; n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done"]' rekindle.dev/on=request
+  run rekindle suspend default/stubborn
+  ((status != 0))
+  [[ $output == *"whose name is kept for sockets"* ]]
+  before=$(last stubborn)
+  wait_for 5 counted_to "$((before + 1))" stubborn
+  [[ $(restarts stubborn) == 0 ]]
+}
