@@ -56,8 +56,12 @@ func (a *Agent) collect(ctx context.Context, now time.Time, l store.Lineage, roo
 	return c, c.keepSpace(ctx, room)
 }
 
-// carryOut removes what was planned, and returns what could not be.
+// carryOut removes what was planned, and before that what is left of earlier
+// removals, and returns what could not be.
 func (a *Agent) carryOut(ctx context.Context, c *collection) []removal {
+	if err := a.store.EmptyTrash(); err != nil {
+		log.G(ctx).WithError(err).Warn("empty the trash")
+	}
 	var done []removal
 	for _, r := range c.removals {
 		cp := r.checkpoint

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/rekindle-dev/rekindle/fail"
 	"github.com/rekindle-dev/rekindle/store"
 )
 
@@ -44,6 +46,33 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEmpty(t, dir, "checkpoints")
+}
+
+// TestEmptyTrash has the disk fail for a moment when a checkpoint is deleted: it is
+// gone for everybody, and its space is given back later.
+func TestEmptyTrash(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	cp := commit(t, s, redis)
+	before := fail.Set(func(p *fail.Point) error {
+		if p == fail.RemoveDelete {
+			return syscall.EIO
+		}
+		return nil
+	})
+	err := s.Remove(context.Background(), cp.ID)
+	fail.Set(before)
+	if !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Remove=%v, want EIO", err)
+	}
+	wantIDs(t, list(t, s, redis))
+	if len(readDir(t, dir, "trash")) != 1 {
+		t.Fatal("nothing was left to be deleted")
+	}
+	if err := s.EmptyTrash(); err != nil {
+		t.Fatal(err)
+	}
+	wantEmpty(t, dir, "trash")
 }
 
 func TestQuarantine(t *testing.T) {

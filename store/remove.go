@@ -39,10 +39,14 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 		err = errors.Join(err, s.root.RemoveAll(path.Join(trashDir, id)))
 	}
 	if err != nil {
-		return &Error{Op: "remove", ID: id, Err: err, Hint: "what is left is swept when the store is opened again"}
+		return &Error{Op: "remove", ID: id, Err: err, Hint: "what is left is swept later"}
 	}
 	return nil
 }
+
+// EmptyTrash deletes what a removal could not, because the disk failed for a
+// moment. What cannot be deleted now, either, is reported ([WithReport]) and stays.
+func (s *Store) EmptyTrash() error { return s.sweep(trashDir, func(string) bool { return false }) }
 
 // take finds a checkpoint and calls fn with the store locked.
 func (s *Store) take(id string, fn func(Lineage) error) error {

@@ -57,6 +57,8 @@ round() {
   [[ $3 != crash ]] || sleep "$((RANDOM % 4))"
   disarm
   lab-service pid rekindled >/dev/null || start_daemon
+  # As every ten minutes: what the disk did not let it delete goes then.
+  rekindle gc >/dev/null
   wait_for 120 serves
   well victim "$(restarts victim)"
   newest=$(rekindle list -o json | jq -r '[.checkpoints[] | select(.pod == "victim").id][0]')
