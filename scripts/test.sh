@@ -226,7 +226,8 @@ prepare_vm() { nice -n 10 bash -c 'test/vm/image.sh && test/vm/parts.sh' >"$work
 vm() {
   local status=0
   make --no-print-directory build
-  test/vm/test.sh smoke >"$work/smoke.bats.tap" || status=$?
+  # A few minutes under emulation. Should the machine hang, the run goes on.
+  timeout 900 test/vm/test.sh smoke >"$work/smoke.bats.tap" || status=$?
   cat "$work/smoke.bats.tap"
   printf '%s\n' "$status" >"$work/smoke.bats.status"
   tally vm smoke.bats

@@ -214,8 +214,11 @@ configure_control_plane() {
     kubeconfig "$LAB_DIR/etc/$file.kubeconfig" "$token"
   done
 
+  # A machine may lose its power; the lab in namespaces goes as a whole.
+  local sync=--unsafe-no-fsync
+  [[ $LAB_NODE != machine ]] || sync=''
   service 30-etcd <<EOF
-command=(etcd --name lab --data-dir $LAB_DIR/etcd --unsafe-no-fsync --log-level warn
+command=(etcd --name lab --data-dir $LAB_DIR/etcd $sync --log-level warn
   --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379
   --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380
   --initial-cluster lab=http://127.0.0.1:2380)

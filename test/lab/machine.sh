@@ -42,7 +42,8 @@ RequiresMountsFor=$LAB_DIR $REKINDLE_CACHE
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-TimeoutStartSec=600
+TimeoutStartSec=900
+Environment=LAB_PATIENCE=${LAB_PATIENCE:-1}
 ExecStart=/usr/sbin/ip address replace $node_address/32 dev lo
 ExecStart=$LAB_DIR/bin/lab-service boot
 

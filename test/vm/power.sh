@@ -15,7 +15,7 @@ on() {
   ! running >/dev/null || return 0
   accel=$(<"$VM_DIR/accel")
   if [[ $accel == tcg ]]; then
-    accel=tcg,thread=multi,tb-size=512 cpu=max within=600
+    accel=tcg,thread=multi,tb-size=512 cpu=max within=900
     # Page tables that are changed with every system call are dear to emulate.
     more+=" mitigations=off systemd.default_timeout_start_sec=$within systemd.default_device_timeout_sec=$within"
   fi
