@@ -53,7 +53,8 @@ build() {
     step "building $tool: $(for package in "${missing[@]}"; do name "$tool" "$package"; done | paste -sd' ') ($time on two cores)"
     local out
     out=$(mktemp -d "$folder/.building.XXXXXX")
-    CGO_ENABLED=$cgo "${jobs[@]}" go build -buildvcs=false -trimpath -tags "$tags" -ldflags "-s -w $ldflags" \
+    # A compiler that collects its garbage less often takes a fifth less time.
+    GOGC=400 CGO_ENABLED=$cgo "${jobs[@]}" go build -buildvcs=false -trimpath -tags "$tags" -ldflags "-s -w $ldflags" \
       -o "$out/" "${missing[@]}" ||
       die "$tool could not be built (see above): the module is $PWD"
     mv "$out"/* "$folder/"
