@@ -68,4 +68,6 @@ small() { pod "${1:-small}" workloads '[sockets, "http=:8080"]' rekindle.dev/on=
   processor 'the daemon, with five pods asleep' 20 "$daemon"
   # shellcheck disable=SC2046 # numbers
   processor 'the shim of a pod asleep' 20 $(for name in "${pods[@]}"; do shim_pid "$name"; done)
+  # shellcheck disable=SC2046 # numbers
+  processor "containerd's own shim" 20 $(for name in "${pods[@]}"; do shim_of "stock-$name"; done)
 }

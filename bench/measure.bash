@@ -126,14 +126,17 @@ memory() {
 # anonymous PID prints a process's anonymous memory, in KiB.
 anonymous() { in-node awk '$1 == "RssAnon:" { print $2 }' "/proc/$1/status"; }
 
+# shim_of POD prints the id of a pod's shim, ours or containerd's own.
+shim_of() { in-node pgrep -f "containerd-shim-r.*-v2 .*-id $(sandbox_id "$1")"; }
+
 # shims_of POD... prints the anonymous memory of the pods' shims, as a JSON list.
 shims_of() {
   local pod
-  for pod in "$@"; do anonymous "$(in-node pgrep -f "containerd-shim-r.*-v2 .*-id $(sandbox_id "$pod")")"; done | jq -cs .
+  for pod in "$@"; do anonymous "$(shim_of "$pod")"; done | jq -cs .
 }
 
 # used PID prints the processor time of a process until now, in nanoseconds.
-used() { in-node bash -c 'cat /proc/"$1"/task/*/schedstat' used "$1" | awk '{ n += $1 } END { printf "%d\n", n }'; }
+used() { in-node bash -c 'cat /proc/"$1"/task/*/schedstat' used "$1" | awk '{ n += $1 } END { printf "%.0f\n", n }'; }
 
 # processor WHAT SECONDS PID... : the processor time that processes use, each second
 # and each of them.
