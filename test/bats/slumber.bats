@@ -37,7 +37,8 @@ setup() {
 }
 
 # drowsy NAME IMAGE PROBE COMMAND... starts a server that is put to sleep when it has
-# been idle, and asked for the PROBE each second; one failure makes it not ready.
+# been idle, and asked for the PROBE each second; two failures in a row, of five seconds
+# each, make it not ready.
 drowsy() {
   apply <<YAML
 apiVersion: v1
@@ -51,7 +52,7 @@ spec:
       image: rekindle.test/$2:lab
       imagePullPolicy: Never
       command: [$(printf '"%s", ' "${@:4}")]
-      readinessProbe: { $3, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 5 }
+      readinessProbe: { $3, periodSeconds: 1, failureThreshold: 2, timeoutSeconds: 5 }
 YAML
 }
 
