@@ -202,6 +202,9 @@ encrypted_by() { rekindle inspect "$1" -o json | jq -r .manifest.encryption.key;
   printf '#!/bin/sh\necho %s\n' "$(new_key)" >"$command"
   chmod 700 "$command"
   settings <<TOML
+[limits]
+settle = "1s"
+max_restores = 100
 [encryption]
 key_command = ["$command"]
 TOML
