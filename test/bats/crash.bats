@@ -134,7 +134,7 @@ teardown() {
 }
 
 @test "the shim is killed at any step of a restore: the pod comes back, and its checkpoint is still there" {
-  for point in restore.files restore.created; do
+  for point in restore.begin restore.files restore.create restore.created; do
     born=$(restarts victim)
     arm "$point kill"
     in-node kill -9 "$(init_pid victim)"
@@ -149,7 +149,11 @@ teardown() {
 }
 
 @test "the executor is killed, or the disk gives up, in the middle of a restore: the container starts cold in the same create" {
-  for fault in 'restore.files enospc' 'restore.create eio' 'executor.restore kill' 'executor.verified kill' 'executor.verified eio'; do
+  local faults=('executor.restore kill' 'executor.verified kill') point fault
+  for point in restore.begin restore.files restore.create executor.restore executor.verified; do
+    faults+=("$point eio" "$point enospc")
+  done
+  for fault in "${faults[@]}"; do
     sound=$(checkpoint victim)
     born=$(restarts victim)
     arm "$fault"

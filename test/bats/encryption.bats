@@ -256,7 +256,7 @@ TOML
   counter victim -- -ballast 8
   sound=$(checkpoint victim)
   for point in decrypt.begin decrypt.done; do
-    for fault in kill eio; do
+    for fault in kill eio enospc; do
       arm "$point $fault"
       crash victim
       disarm
