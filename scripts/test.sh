@@ -77,7 +77,7 @@ finish() {
   local status=$?
   trap - EXIT INT TERM
   set +e
-  [[ -z $preparing ]] || kill "$preparing" 2>/dev/null
+  [[ -z $preparing ]] || kill -- "-$preparing" 2>/dev/null
   if ((${#labs[@]} > 0)) && [[ -z ${KEEP_LAB:-} ]]; then
     phase lab-down each_lab test/lab/down.sh
   fi
@@ -219,9 +219,6 @@ e2e() {
   tally e2e "${shared[@]}" "${alone[@]}"
 }
 
-# prepare_vm makes what takes longest, while the suites wait for this and that.
-prepare_vm() { nice -n 10 bash -c 'test/vm/image.sh && test/vm/parts.sh' >"$work/vm-prepared" 2>&1; }
-
 # vm is a few tests on a machine with systemd and cgroup version 2.
 vm() {
   local status=0
@@ -258,6 +255,16 @@ tally() {
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+if [[ " $* " == *' e2e '* ]]; then
+  # All at once, for two package clients would be in each other's way.
+  needs=(build lab test lint)
+  [[ " $* " != *' vm '* ]] || needs+=(vm)
+  test/lab/host-packages.sh "${needs[@]}" || true
+  # Who needs a part before it is there waits for it, and who needs one that could
+  # not be made tries it again, and tells.
+  setsid nice -n 10 scripts/prepare.sh "$@" >"$work/prepared" 2>&1 &
+  preparing=$!
+fi
 for name in "$@"; do
   if [[ $name != e2e ]]; then
     phase "$name" "$name"
@@ -265,9 +272,5 @@ for name in "$@"; do
   fi
   choose
   phase lab-up lab_up
-  if [[ " $* " == *' vm '* ]]; then
-    prepare_vm &
-    preparing=$!
-  fi
   ((phase_failed > 0)) || phase e2e e2e
 done
