@@ -267,7 +267,8 @@ deleted() { [[ -z $(kubectl get pod "$1" --ignore-not-found -o name) ]]; }
 }
 
 @test "SIGKILL ends the wait for the checkpoint, and the container, at once" {
-  pod forced busybox "$polite" rekindle.dev/on=stop
+  # So long that the signal is this test's, and not the kubelet's.
+  grace=60 pod forced busybox "$polite" rekindle.dev/on=stop
   counting forced
   local id pid
   id=$(container_id forced)
