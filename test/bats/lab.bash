@@ -36,6 +36,13 @@ has() {
 # apply creates objects from the YAML on standard input.
 apply() { kubectl apply -f - >/dev/null; }
 
+# new_namespace NAME makes a namespace, and waits for the service account without
+# which no pod is let in.
+new_namespace() {
+  kubectl create namespace "$1" >/dev/null
+  wait_for 30 kubectl -n "$1" get serviceaccount default
+}
+
 # ready POD waits until the pod is Ready.
 ready() { kubectl wait --for=condition=Ready "pod/$1" "--timeout=$((60 * LAB_PATIENCE))s" >/dev/null; }
 

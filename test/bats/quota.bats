@@ -10,19 +10,19 @@ bats_require_minimum_version 1.5.0
 setup_file() {
   load lab
   load faults
-  kubectl create namespace elsewhere >/dev/null
+  new_namespace apart
   settings </dev/null
   counter one rekindle.dev/keep=9 -- -ballast 16 &
   counter two rekindle.dev/keep=9 -- -ballast 16 &
-  namespace=elsewhere workload three rekindle.dev/keep=9 -- -ballast 16 | apply
+  namespace=apart workload three rekindle.dev/keep=9 -- -ballast 16 | apply
   wait
-  kubectl -n elsewhere wait --for=condition=Ready pod/three --timeout=60s >/dev/null
+  kubectl -n apart wait --for=condition=Ready pod/three --timeout=60s >/dev/null
 }
 
 teardown_file() {
   load lab
   load faults
-  kubectl delete namespace elsewhere --wait=false >/dev/null
+  kubectl delete namespace apart --wait=false >/dev/null
   gone one
   gone two
   gone past
@@ -93,7 +93,7 @@ refused() {
   holds "$b" "$c" "$d"
   has "quota.namespace_count" decisions one
   # Another namespace has its own.
-  holds "$b" "$c" "$d" "$(made three@elsewhere)"
+  holds "$b" "$c" "$d" "$(made three@apart)"
 }
 
 @test "what is superseded of a pod that is gone goes before what is of one that lives, though it is younger" {
@@ -124,9 +124,9 @@ refused() {
 @test "a quota of the node counts all namespaces" {
   quota <<<'node_count = 3'
   local a b c
-  a=$(made one) b=$(made one) c=$(made three@elsewhere)
+  a=$(made one) b=$(made one) c=$(made three@apart)
   holds "$b" "$c" "$(made two)"
-  refused quota.node_count three@elsewhere
+  refused quota.node_count three@apart
 }
 
 @test "a quota of bytes has older ones of the container make way, never the newest for one that is not there yet" {
@@ -151,7 +151,7 @@ refused() {
   holds "$b" "$c"
   quota <<<'node_bytes = "50MiB"'
   holds "$b" "$c"
-  refused quota.node_bytes three@elsewhere
+  refused quota.node_bytes three@apart
 }
 
 @test "what is pinned stays, whatever the quota, and counts" {

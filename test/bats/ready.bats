@@ -184,7 +184,7 @@ everything_of() {
   gone solo
   with='env: [{ name: CHANGED, value: "yes" }]' starter solo rekindle.dev/ready=after=1h rekindle.dev/restore=clone
   explains solo "the container's spec has changed"
-  kubectl create namespace elsewhere >/dev/null
+  new_namespace elsewhere
   namespace=elsewhere starter solo rekindle.dev/ready=after=1h rekindle.dev/restore=clone
   wait_for 30 has "there is no checkpoint yet" rekindle explain elsewhere/solo -o json
   kubectl -n elsewhere delete pod solo --now --wait=false >/dev/null

@@ -16,7 +16,7 @@ setup_file() {
     -e '/containerd-shim-rekindle-v2"/a pod_annotations = ["*", "*/*"]\ncontainer_annotations = ["*", "*/*"]' "$LAB_DIR/etc/containerd.toml"
   restart_containerd
   printf 'this is no option of CRIU\n' >"$LAB_DIR/evil.conf"
-  kubectl create namespace other >/dev/null
+  new_namespace other
 }
 
 teardown_file() {
