@@ -4,8 +4,9 @@
 bats_require_minimum_version 1.5.0
 
 # rounds is how often each server sleeps, and least how long, in seconds: a container
-# that is needed again sooner than it took to be found idle would be left alone longer.
-rounds=20 least=1.1
+# that is needed again sooner than it took to be found idle, a second, would be left
+# alone longer. One second more, for below the start counts in whole ones.
+rounds=20 least=2.2
 
 setup_file() {
   load lab
