@@ -13,7 +13,7 @@ export LAB_DIR LAB_PORT VM_DIR VM_PORT REKINDLE_CACHE PREFIX DESTDIR
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint unit e2e soak bench lab-up lab-down lab-env vm-up vm-test vm-down install uninstall generate reference clean
+.PHONY: help build test-programs demo test lint unit e2e soak bench lab-up lab-down lab-env vm-up vm-test vm-down install uninstall generate reference clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ help: ## List the targets
 
 build: ## Build the four programs into bin/
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+# Clients, forgers and clocks of the suites; see test/lab and bench.
+test-programs:
+	@mkdir -p bin/test
+	CGO_ENABLED=0 go build -buildvcs=false -o bin/test/ ./test/lab/forge ./bench/bare
+	cd test/lab/workloads && CGO_ENABLED=0 go build -buildvcs=false -o $(CURDIR)/bin/test/ ./visitor
 
 demo: build ## Show the story on a small real node, with numbers (root)
 	@scripts/demo.sh
@@ -57,7 +63,7 @@ lab-env: ## Print the path of the file to source for using it
 vm-up: build ## Boot a virtual machine with systemd and cgroup v2, in VM_DIR (root)
 	@test/vm/up.sh
 
-vm-test: build ## Run the bats suites in it; SUITES, KEEP_VM (root)
+vm-test: build test-programs ## Run the bats suites in it; SUITES, KEEP_VM (root)
 	@test/vm/test.sh
 
 vm-down: ## Take it away; its image stays in the cache (root)

@@ -5,10 +5,8 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  load ../test/bats/visitor
-  load measure
-  build_visitor
-  build_bare
+  load ../test/bats/lab
+  build_test_programs
 }
 
 setup() {

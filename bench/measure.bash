@@ -3,11 +3,6 @@
 # figure is one line of JSON, in $figures; README.md says what is in it.
 # shellcheck shell=bash
 
-bench=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-
-# build_bare is for setup_file, as build_visitor.
-build_bare() { (cd "$bench" && CGO_ENABLED=0 go build -buildvcs=false -o "$BATS_FILE_TMPDIR/bare" ./bare); }
-
 # The middle of some numbers, and what all but one of a hundred stay below.
 quantiles='def at(q): sort | .[((length - 1) * q) | round];
   def median: at(0.5); def p99: at(0.99);
@@ -48,7 +43,7 @@ bare() {
     trap "umount $root; rmdir $root" EXIT
     "$2" -bundle "/run/containerd/io.containerd.runtime.v2.task/k8s.io/$1" -checkpoint "$5" \
       -handover "/run/rekindle/containers/$1/handover" -holder "$3" -root "$root" -rounds "$4"
-  ' bare "$(container_id "$1")" "$BATS_FILE_TMPDIR/bare" "$(shim_pid "$1")" "$2" "$(bed "$1")/criu"
+  ' bare "$(container_id "$1")" "$test_programs/bare" "$(shim_pid "$1")" "$2" "$(bed "$1")/criu"
 }
 
 # bed POD prints the directory of the checkpoint that a pod sleeps in. It is looked

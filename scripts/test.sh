@@ -143,7 +143,7 @@ unit() {
 lab_up() {
   if [[ -z ${LAB_PARTS:-} ]]; then
     test/lab/host-packages.sh lab test
-    make --no-print-directory build
+    make --no-print-directory build test-programs
   fi
   each_lab test/lab/up.sh cluster
 }
@@ -215,7 +215,13 @@ e2e() {
     in_lab "$lab" "${shared[@]}" &
   done
   wait
-  in_lab "${labs[0]}" "${alone[@]}"
+  if ((${#alone[@]} > 0)); then
+    # What measures times has the machine to itself.
+    for lab in "${labs[@]:1}"; do
+      [[ -n ${KEEP_LAB:-} ]] || LAB_DIR=${lab%:*} LAB_PORT=${lab#*:} test/lab/down.sh
+    done
+    in_lab "${labs[0]}" "${alone[@]}"
+  fi
   tally e2e "${shared[@]}" "${alone[@]}"
 }
 

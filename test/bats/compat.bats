@@ -65,7 +65,7 @@ setup() {
 }
 
 # The number goes on in the log of the restored container.
-logged() { (($(kubectl logs app --tail=1) > 0)); }
+logged() { (($(last app) > 0)); }
 measured() {
   (($(in-node ctr -n k8s.io task metrics --format json "$(container_id app)" |
     jq '[.. | objects | (.usage? // .rss?) | select(type == "object" or type == "number")] | length') > 0))
@@ -90,6 +90,6 @@ measured() {
   wait_for 30 restarted 0 plain
   ready plain
   cold plain 15
-  [[ $(kubectl get pod plain -o jsonpath='{.status.containerStatuses[0].lastState.terminated.exitCode}') == 3 ]]
+  [[ $(status_of plain '' .lastState.terminated.exitCode) == 3 ]]
   gone plain
 }

@@ -38,7 +38,7 @@ teardown() {
   }
 }
 
-exit_code() { kubectl get pod "$1" -o jsonpath='{.status.containerStatuses[0].lastState.terminated.exitCode}'; }
+exit_code() { status_of "$1" '' .lastState.terminated.exitCode; }
 
 @test "with the daemon down, pods start, crash and stop as if it had never been there" {
   local name

@@ -36,6 +36,7 @@ teardown_file() {
 
 setup() {
   load lab
+  load asleep
   load faults
 }
 
@@ -49,15 +50,7 @@ drowsy() {
   ready "$1"
 }
 
-nap() { rekindle explain "default/$1" -o json | jq -r ".containers[0].suspension.$2"; }
-asleep() { [[ $(nap "$1" asleep) == true ]]; }
-awake() { [[ $(nap "$1" asleep) == false ]]; }
-slept_times() { at_least "$2" "$(nap "$1" times)"; }
 idleness() { rekindle explain "default/$1" -o json | jq -r '.containers[0].idle.why'; }
-
-undisturbed() {
-  [[ $(kubectl get pod "$1" -o json | jq -r '"\(.status.phase) \(.status.containerStatuses[0].ready) \(.status.containerStatuses[0].restartCount)"') == "Running true 0" ]]
-}
 
 @test "an idle container sleeps under its probes, a request wakes it, and it sleeps again" {
   local number

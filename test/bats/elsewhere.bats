@@ -29,12 +29,13 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  load visitor
-  build_visitor
+  load lab
+  build_test_programs
 }
 
 setup() {
   load lab
+  load asleep
   load faults
   load visitor
   clean
@@ -44,10 +45,6 @@ teardown() {
   criu_again
   clean
 }
-
-# A pod's answers are of the suspension that explain tells of.
-nap() { rekindle explain "default/$1" -o json | jq -r ".containers[0].suspension.$2"; }
-asleep() { [[ $(nap "$1" asleep) == true ]]; }
 
 # no_snapshot ID...: is a snapshot of one of these containers left?
 no_snapshot() {

@@ -76,9 +76,6 @@ YAML
   ready "$1"
 }
 
-last() { kubectl logs "$1" --tail=1; }
-counted_to() { (($(last "$2") >= $1)); }
-
 # intact POD: the secret is where it was.
 intact() {
   [[ $(kubectl exec "$1" -- cat /secret /dev/shm/secret) == "$secret"$'\n'"$secret" ]]
@@ -248,6 +245,22 @@ TOML
       listed "$sound"
     done
   done
+  restores victim
+}
+
+@test "CRIU is killed in the middle of a dump that would be encrypted: the workload has not noticed, and no plain text is left" {
+  local born sound
+  counter victim -- -ballast 96
+  born=$(restarts victim)
+  sound=$(checkpoint victim)
+  in_the_middle_of_a_dump <<<'kill -KILL $criu'
+  run rekindle checkpoint default/victim
+  ((status != 0))
+  reached_the_middle
+  criu_again
+  wait_for 10 no_plain_text
+  well victim "$born"
+  listed "$sound"
   restores victim
 }
 

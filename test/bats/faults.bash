@@ -112,7 +112,8 @@ criu_again() {
 }
 
 # in_the_middle_of_a_dump runs the bash script on standard input, within the
-# node, as soon as CRIU has written some of the memory. $criu is CRIU's pid.
+# node, as soon as CRIU has written some of the memory, in plain text or what will be
+# encrypted. $criu is CRIU's pid.
 in_the_middle_of_a_dump() {
   local script
   script=$(cat)
@@ -123,7 +124,7 @@ if [[ \$doing == dump ]]; then
   set -m
   (
     eval "exec \$2>&-"
-    until [[ -n \$(find "\$lab/store/staging" -name 'pages-*.img' -size +4096k) ]]; do
+    until [[ -n \$(find "\$lab/store/staging" /run/rekindle/plain -name 'pages-*.img' -size +4096k) ]]; do
       [[ -d /proc/\$criu ]] || exit
     done
     $script

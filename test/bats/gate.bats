@@ -15,7 +15,7 @@ nodes=(kernel kernel=99.1.0 tool criu=99.0.0 runtime runc=99.0.0 machine arch=ri
 setup_file() {
   load lab
   load faults
-  (cd "$BATS_TEST_DIRNAME/../.." && go build -o "$BATS_FILE_TMPDIR/forge" ./test/lab/forge)
+  build_test_programs
 }
 
 teardown_file() {
@@ -43,7 +43,7 @@ confined() {
 }
 
 # alter ID [WHAT=VALUE]... forges a checkpoint, with digests that fit.
-alter() { "$BATS_FILE_TMPDIR/forge" "$LAB_DIR/store/keys" "$(dir_of "$1")" "${@:2}"; }
+alter() { "$test_programs/forge" "$LAB_DIR/store/keys" "$(dir_of "$1")" "${@:2}"; }
 
 # each COMMAND... runs a command for every pod of the list that ${pods[@]} is:
 # names, and what is altered for them.
@@ -127,7 +127,7 @@ refused_and_cold() {
   id=$(checkpoint late)
   # The images change between our look at them and CRIU's, and back again.
   cp -a "$(dir_of "$id")" "$BATS_TEST_TMPDIR/altered"
-  "$BATS_FILE_TMPDIR/forge" "$LAB_DIR/store/keys" "$BATS_TEST_TMPDIR/altered" capabilities=32
+  "$test_programs/forge" "$LAB_DIR/store/keys" "$BATS_TEST_TMPDIR/altered" capabilities=32
   cp "$BATS_TEST_TMPDIR"/altered/criu/core-*.img "$LAB_DIR/run/"
   sound=$(dir_of "$id")/criu
   criu_is <<SH

@@ -61,7 +61,7 @@ log_of() { printf '%s/log/lives/%s-%s\n' "$LAB_DIR" "$1" "$2"; }
 # and returns when there is something in it.
 watched() {
   local log
-  log=$LAB_DIR/var/log/pods/default_$1_$(kubectl get pod "$1" -o jsonpath='{.metadata.uid}')/app/$2.log
+  log=$LAB_DIR/var/log/pods/default_$1_$(pod_uid "$1")/app/$2.log
   wait_for 30 test -s "$log"
   mkdir -p "$LAB_DIR/log/lives"
   ln -f "$log" "$(log_of "$1" "$2")"

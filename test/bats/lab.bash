@@ -22,6 +22,15 @@ wait_for() {
   done
 }
 
+# test_programs has the programs that suites run beside the lab's own.
+test_programs=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)/bin/test
+
+# build_test_programs is for setup_file. A machine without Go has got them with the
+# tree.
+build_test_programs() {
+  ! command -v go >/dev/null || make --no-print-directory -C "${test_programs%/bin/test}" test-programs >/dev/null
+}
+
 # has TEXT COMMAND... succeeds when the command's output contains the text.
 has() {
   local text=$1 out
@@ -49,18 +58,40 @@ ready() { kubectl wait --for=condition=Ready "pod/$1" "--timeout=$((60 * LAB_PAT
 # gone POD deletes a pod and waits until it is gone.
 gone() { kubectl delete pod "$1" --ignore-not-found "--timeout=$((60 * LAB_PATIENCE))s" >/dev/null; }
 
-pod_ip() { kubectl get pod "$1" -o jsonpath='{.status.podIP}'; }
-
-# restarts POD [CONTAINER]
-restarts() {
-  kubectl get pod "$1" -o json |
-    jq -r --arg c "${2:-}" '[.status.containerStatuses[] | select($c == "" or .name == $c)][0].restartCount'
+# api PATH asks the API server, at a tenth of what it takes to start kubectl. What
+# is asked again and again goes this way.
+api() {
+  curl -fsS --max-time $((10 * LAB_PATIENCE)) --cacert "$LAB_DIR/etc/apiserver.crt" \
+    --header "@$LAB_DIR/etc/admin.header" "https://127.0.0.1:$LAB_PORT$1"
 }
 
+# pod_object POD prints it as JSON.
+pod_object() { api "/api/v1/namespaces/default/pods/$1"; }
+
+pod_ip() { pod_object "$1" | jq -r '.status.podIP // ""'; }
+pod_uid() { pod_object "$1" | jq -r .metadata.uid; }
+
+# status_of POD CONTAINER FILTER prints what the filter finds in a container's
+# status; without a name it is the pod's first.
+status_of() {
+  pod_object "$1" |
+    jq -r --arg c "$2" "[.status.containerStatuses[] | select(\$c == \"\" or .name == \$c)][0] | $3"
+}
+
+# restarts POD [CONTAINER]
+restarts() { status_of "$1" "${2:-}" .restartCount; }
+
 # container_id POD [CONTAINER] prints the id of the container that runs now.
-container_id() {
-  kubectl get pod "$1" -o json |
-    jq -r --arg c "${2:-}" '[.status.containerStatuses[] | select($c == "" or .name == $c)][0].containerID | sub("containerd://"; "")'
+container_id() { status_of "$1" "${2:-}" '.containerID | sub("containerd://"; "")'; }
+
+# last POD [CONTAINER] prints the last line that the present container has logged.
+last() { api "/api/v1/namespaces/default/pods/$1/log?tailLines=1${2:+&container=$2}"; }
+
+# counted_to NUMBER POD: the last line is a number, and no less than this one.
+counted_to() {
+  local line
+  line=$(last "$2")
+  [[ $line =~ ^[0-9]+$ ]] && ((line >= $1))
 }
 
 # init_pid POD [CONTAINER] prints the id, within the node, of the container's init.
@@ -149,10 +180,7 @@ comes_from() { explains "$1" "restore taken $2"; }
 
 # ended POD [CONTAINER] prints how the container before the present one ended,
 # as "exit code, reason".
-ended() {
-  kubectl get pod "$1" -o json |
-    jq -r --arg c "${2:-}" '[.status.containerStatuses[] | select($c == "" or .name == $c)][0].lastState.terminated | "\(.exitCode) \(.reason)"'
-}
+ended() { status_of "$1" "${2:-}" '.lastState.terminated | "\(.exitCode) \(.reason)"'; }
 
 # at_least MINIMUM NUMBER
 at_least() {

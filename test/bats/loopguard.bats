@@ -57,7 +57,7 @@ YAML
   ready doomed
 }
 
-lives_at() { [[ $(restarts doomed) == "$1" && $(kubectl get pod doomed -o jsonpath='{.status.containerStatuses[0].ready}') == true ]]; }
+lives_at() { [[ $(restarts doomed) == "$1" && $(status_of doomed '' .ready) == true ]]; }
 
 restores_of() { decisions doomed | grep -c "^restore taken $1" || true; }
 
@@ -100,7 +100,7 @@ sleep_until_settled() {
 }
 older_than() {
   local started
-  started=$(kubectl get pod doomed -o jsonpath='{.status.containerStatuses[0].state.running.startedAt}')
+  started=$(status_of doomed '' .state.running.startedAt)
   (($(date +%s) - $(date -d "$started" +%s) >= $1))
 }
 

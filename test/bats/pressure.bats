@@ -96,7 +96,7 @@ restored_times() { at_least "$2" "$(decisions leaky | grep -c "^restore taken $1
 # older_than POD SECONDS: its container was started so long ago.
 older_than() {
   local started
-  started=$(kubectl get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.running.startedAt}')
+  started=$(status_of "$1" '' .state.running.startedAt)
   at_least "$2" $(($(date +%s) - $(date -d "$started" +%s)))
 }
 

@@ -53,7 +53,7 @@ start_of() {
 starts() { rekindle list -o json | jq '[.checkpoints[]? | select(.trigger == "ready")] | length'; }
 
 log_of() { kubectl logs "$@"; }
-counts() { [[ $(kubectl logs "$1" --tail=1) =~ ^[0-9]+$ ]]; }
+counts() { [[ $(last "$1") =~ ^[0-9]+$ ]]; }
 
 # in_pod POD COMMAND... runs a command in the pod.
 in_pod() { kubectl exec "$1" -- "${@:2}"; }
@@ -136,7 +136,7 @@ YAML
     # Its own name and address, wherever a program looks for them.
     [[ $(names_in "$pod") == "$pod $pod $pod 1 1" ]]
     note_of "$pod" >"$BATS_TEST_TMPDIR/$pod.json"
-    jq -e --arg pod "$pod" --arg id "$start" --arg uid "$(kubectl get pod "$pod" -o jsonpath='{.metadata.uid}')" \
+    jq -e --arg pod "$pod" --arg id "$start" --arg uid "$(pod_uid "$pod")" \
       '.pod == $pod and .podUid == $uid and .namespace == "default" and .checkpoint == $id and (.random | test("^[0-9a-f]{64}$"))' \
       "$BATS_TEST_TMPDIR/$pod.json"
   done

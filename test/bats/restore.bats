@@ -13,15 +13,12 @@ teardown() { clean; }
 # A shell that counts in memory, and prints each number.
 shell_counter='[sh, -c, "n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done"]'
 
-# The last number that a shell counter has printed.
-last() { kubectl logs "$1" --tail=1; }
-
 # The first number that the present container has printed.
 first() { kubectl logs "$1" | head -n 1; }
 
 # counting POD waits until a shell counter has begun.
-counting() { wait_for 10 kubectl_log_has_lines "$1"; }
-kubectl_log_has_lines() { [[ -n $(last "$1") ]]; }
+counting() { wait_for 10 has_logged "$1"; }
+has_logged() { [[ -n $(last "$1") ]]; }
 
 # counter NAME [ANNOTATION=VALUE...] starts a pod that counts in memory and
 # tells the number on port 8080.
@@ -100,7 +97,7 @@ EOF
   checkpoint set-0
   local address uid
   address=$(pod_ip set-0)
-  uid=$(uid set-0)
+  uid=$(pod_uid set-0)
 
   kubectl delete pod set-0
   wait_for 30 other_uid set-0 "$uid"
@@ -110,8 +107,7 @@ EOF
   warm set-0 1000000
 }
 
-uid() { kubectl get pod "$1" -o jsonpath='{.metadata.uid}'; }
-other_uid() { [ "$(uid "$1")" != "$2" ]; }
+other_uid() { [ "$(pod_uid "$1")" != "$2" ]; }
 
 # deployment REPLICAS [LIFECYCLE GRACE] makes a Deployment of counters, and waits for
 # its pods.
@@ -346,7 +342,7 @@ EOF
 
 @test "exit 0 is no fault: a container that ends by itself starts cold, for good" {
   pod job busybox '[sh, -c, "n=0; while [ ! -e /tmp/end ]; do n=$((n+1)); echo $n; sleep 0.1; done"]' rekindle.dev/on=request
-  wait_for 10 counted_to job 10
+  wait_for 10 counted_to 10 job
   checkpoint job
 
   kubectl exec job -- touch /tmp/end
@@ -367,5 +363,3 @@ EOF
   [ "$(first job)" = 1 ]
   explains job "its container ended by itself with exit code 0"
 }
-
-counted_to() { at_least "$2" "$(last "$1")"; }

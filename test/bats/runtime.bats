@@ -77,7 +77,7 @@ busy='n=0; while [ ! -e /tmp/eat ]; do n=$((n+1)); sleep 0.01; done; exec tail /
   crash stats
 
   comes_from stats "$id"
-  ended=$(kubectl get pod stats -o jsonpath='{.status.containerStatuses[0].lastState.terminated.finishedAt}')
+  ended=$(status_of stats '' .lastState.terminated.finishedAt)
   wait_for 60 used stats "$ended"
 }
 
@@ -112,9 +112,9 @@ busy='n=0; while [ ! -e /tmp/eat ]; do n=$((n+1)); sleep 0.01; done; exec tail /
   pod talker busybox '[sh, -c, "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"]' rekindle.dev/on=request
   wait_for 10 has 50 kubectl logs talker
   local before after id
-  before=$(kubectl logs talker --tail=1)
+  before=$(last talker)
   id=$(checkpoint talker)
-  after=$(kubectl logs talker --tail=1)
+  after=$(last talker)
 
   crash talker
   comes_from talker "$id"
@@ -225,15 +225,15 @@ EOF
 
 # running POD CONTAINER...
 running() {
-  kubectl get pod "$1" -o json | jq -e '[.status.containerStatuses[]? | select(.state.running).name] | contains($ARGS.positional)' --args "${@:2}"
+  pod_object "$1" | jq -e '[.status.containerStatuses[]? | select(.state.running).name] | contains($ARGS.positional)' --args "${@:2}"
 }
 all_ended() {
-  kubectl get pod "$1" -o json | jq -e '[.status.containerStatuses[]? | select(.state.terminated).name] | contains($ARGS.positional)' --args "${@:2}"
+  pod_object "$1" | jq -e '[.status.containerStatuses[]? | select(.state.terminated).name] | contains($ARGS.positional)' --args "${@:2}"
 }
 
 # ends POD prints how each container ended.
 ends() {
-  kubectl get pod "$1" -o json | jq -r '.status.containerStatuses | sort_by(.name)[]
+  pod_object "$1" | jq -r '.status.containerStatuses | sort_by(.name)[]
     | "\(.name) \(.state | keys[0]) \(.state.terminated | "\(.exitCode) \(.signal) \(.reason) \(.message)") restarts \(.restartCount)"'
 }
 

@@ -6,6 +6,7 @@ bats_require_minimum_version 1.5.0
 
 setup() {
   load lab
+  load asleep
   load faults
   clean
 }
@@ -19,14 +20,6 @@ teardown() {
   fi
   settings_again
   clean
-}
-
-nap() { rekindle explain "default/$1" -o json | jq -r ".containers[0].suspension.$2"; }
-asleep() { [[ $(nap "$1" asleep) == true ]]; }
-awake() { [[ $(nap "$1" asleep) == false ]]; }
-
-undisturbed() {
-  [[ $(kubectl get pod "$1" -o json | jq -r '"\(.status.phase) \(.status.containerStatuses[0].ready) \(.status.containerStatuses[0].restartCount)"') == "Running true 0" ]]
 }
 
 # heavy NAME starts a server with 40 MiB of memory.
@@ -145,9 +138,6 @@ dreamer() {
   [ "$(kubectl logs dreamer | head -n 1)" = $((before + 1)) ]
   no_remains
 }
-
-last() { kubectl logs "$1" --tail=1; }
-counted_to() { (($(last "$2") >= $1)); }
 
 # reboot leaves of the node's own daemons and pods what a reboot does: what is on the
 # disk. The control plane is another machine's.

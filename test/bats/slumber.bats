@@ -11,9 +11,8 @@ rounds=20 least=2.2
 setup_file() {
   load lab
   load faults
-  load visitor
   clean
-  build_visitor
+  build_test_programs
   settings <<TOML
 [bounds]
 idle_min = "1s"
@@ -33,6 +32,7 @@ teardown_file() {
 
 setup() {
   load lab
+  load asleep
   load faults
   load visitor
 }
@@ -55,15 +55,6 @@ spec:
       command: [$(printf '"%s", ' "${@:4}")]
       readinessProbe: { $3, periodSeconds: 1, failureThreshold: 2, timeoutSeconds: 5 }
 YAML
-}
-
-nap() { rekindle explain "default/$1" -o json | jq -r ".containers[0].suspension.$2"; }
-
-# readiness POD prints since when a pod has been ready, and how often its container
-# was started.
-readiness() {
-  kubectl get pod "$1" -o json |
-    jq -c '[(.status.conditions[] | select(.type == "Ready") | .status, .lastTransitionTime), .status.containerStatuses[].restartCount]'
 }
 
 # stats POD prints the CPU time of its container, in ns, and its memory, in bytes, as

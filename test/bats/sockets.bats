@@ -6,22 +6,19 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  load visitor
-  build_visitor
+  load lab
+  build_test_programs
 }
 
 setup() {
   load lab
+  load asleep
   load faults
   load visitor
   clean
 }
 
 teardown() { clean; }
-
-# A pod's answers are of the suspension that explain tells of.
-nap() { rekindle explain "default/$1" -o json | jq -r ".containers[0].suspension.$2"; }
-asleep() { [[ $(nap "$1" asleep) == true ]]; }
 
 # server NAME ARGUMENT... starts a pod with those sockets. $annotation is one more
 # annotation, and $probe a probe by which it is ready, and alive unless $alive is
@@ -51,17 +48,10 @@ EOF
 }
 
 # volume_of POD prints where /shared is on the node.
-volume_of() { echo "/var/lib/kubelet/pods/$(kubectl get pod "$1" -o jsonpath='{.metadata.uid}')/volumes/kubernetes.io~empty-dir/shared"; }
+volume_of() { echo "/var/lib/kubelet/pods/$(pod_uid "$1")/volumes/kubernetes.io~empty-dir/shared"; }
 
 # probed_inside POD prints how often its probe was run in it.
 probed_inside() { in-node cat "$(volume_of "$1")/probes" | wc -l; }
-
-# readiness POD prints since when a pod has been ready, and how often its
-# containers were started.
-readiness() {
-  kubectl get pod "$1" -o json |
-    jq -c '[(.status.conditions[] | select(.type == "Ready") | .status, .lastTransitionTime), .status.containerStatuses[].restartCount]'
-}
 
 # By themselves they sleep twenty times, in slumber.bats.
 @test "servers of every kind are put to sleep again and again: each of many requests at once is answered, no connection is lost" {
@@ -215,8 +205,6 @@ probed() { at_least "$2" "$(probes "$1")"; }
   [ "$(readiness awake)" = "${since[awake]}" ]
 }
 
-awake() { [[ $(nap "$1" asleep) == false ]]; }
-
 @test "exec probes are answered with their last result, when it was a good one; any other exec wakes" {
   local since before number name often='periodSeconds: 2, timeoutSeconds: 10, failureThreshold: 1'
   local alive="{ exec: { command: [test, -d, /shared] }, $often }"
@@ -265,12 +253,6 @@ no_session_left() {
   echo "$left"
   [ "$(wc -l <<<"$left")" = 1 ]
 }
-
-# volume_of POD prints where /shared is on the node.
-volume_of() { echo "/var/lib/kubelet/pods/$(kubectl get pod "$1" -o jsonpath='{.metadata.uid}')/volumes/kubernetes.io~empty-dir/shared"; }
-
-# probed_inside POD prints how often its probe was run in it.
-probed_inside() { in-node cat "$(volume_of "$1")/probes" | wc -l; }
 
 @test "traffic by way of the node wakes a pod and is relayed to it for as long as both want" {
   server relayed line=:9000 greet=:2525

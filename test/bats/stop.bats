@@ -20,11 +20,8 @@ teardown() {
 # A shell that says goodbye when it gets SIGTERM, and counts in memory.
 polite='[sh, -c, "trap \"echo goodbye; exit 0\" TERM; n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done"]'
 
-last() { kubectl logs "$1" --tail=1; }
 counting() { wait_for 10 counted "$1"; }
 counted() { [[ $(last "$1") =~ ^[0-9]+$ ]]; }
-
-counted_to() { counted "$2" && (($(last "$2") >= $1)); }
 
 # deleted_with_log POD prints the whole log that a pod has written until its end.
 deleted_with_log() {

@@ -7,6 +7,7 @@ bats_require_minimum_version 1.5.0
 
 setup() {
   load lab
+  load asleep
   load faults
   clean
 }
@@ -18,14 +19,6 @@ teardown() {
 
 # A shell that counts in memory, and prints each number.
 shell_counter='[sh, -c, "n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done"]'
-
-last() { kubectl logs "$1" --tail=1; }
-counted_to() { (($(last "$2") >= $1)); }
-
-# A pod's answers are of the suspension that explain tells of.
-nap() { rekindle explain "default/$1" -o json | jq -r ".containers[0].suspension.$2"; }
-asleep() { [[ $(nap "$1" asleep) == true ]]; }
-awake() { [[ $(nap "$1" asleep) == false ]]; }
 
 # suspend POD puts a pod to sleep, and sees that its processes are gone and that
 # the kubelet has not noticed.
@@ -40,11 +33,6 @@ suspend() {
 # present_pid POD prints the id of the init that the pod's container has now; the
 # runtime's notes know only the first.
 present_pid() { in-node cat "/run/containerd/io.containerd.runtime.v2.task/k8s.io/$(container_id "$1")/init.pid"; }
-
-# undisturbed POD: Running and Ready, and never restarted.
-undisturbed() {
-  [ "$(kubectl get pod "$1" -o json | jq -r '"\(.status.phase) \(.status.containerStatuses[0].ready) \(.status.containerStatuses[0].restartCount)"')" = "Running true 0" ]
-}
 
 # without_gap POD: a shell counter has printed every number, from 1 on.
 without_gap() {
@@ -223,7 +211,7 @@ YAML
   [ "$(quota_of "$(present_pid bounded)")" = 50 ]
   undisturbed bounded
 }
-resized() { [ "$(kubectl get pod "$1" -o jsonpath='{.status.containerStatuses[0].resources.limits.cpu}')" = "$2" ]; }
+resized() { [ "$(status_of "$1" '' .resources.limits.cpu)" = "$2" ]; }
 
 # quota_of PID prints the CPU quota of a process in percent.
 quota_of() {
@@ -300,21 +288,16 @@ restart_containerd() {
   comes_from orphan "$id"
 }
 
-@test "CRIU fails at the suspension: the container stays awake, and explain says why" {
-  shell fails
-  wait_for 10 counted_to 5 fails
-  criu_is <<'SH'
-if [[ $doing == dump ]]; then
-  "$real" "$@" & # it answers, and dies in the middle
-  sleep 0.02
-  kill -9 $!
-  exit 1
-fi
-exec "$real" "$@"
-SH
+@test "CRIU is killed in the middle of the suspension: the container stays awake, and explain says why" {
+  # With some memory, the writing of which has a middle.
+  pod fails busybox '[sh, -c, "kept=$(head -c 16777216 /dev/zero | tr \"\\0\" x); n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done"]' \
+    rekindle.dev/on=request
+  wait_for 30 counted_to 5 fails
+  in_the_middle_of_a_dump <<<'kill -KILL $criu'
 
   run ! rekindle suspend default/fails
 
+  reached_the_middle
   criu_again
   explains fails "suspend failed"
   local before
@@ -382,18 +365,18 @@ YAML
   ready pair
   rekindle suspend default/pair/one
   local one two
-  one=$(kubectl logs pair -c one --tail=1)
-  two=$(kubectl logs pair -c two --tail=1)
+  one=$(last pair one)
+  two=$(last pair two)
 
   wait_for 10 further pair two "$two"
-  [ "$(kubectl logs pair -c one --tail=1)" = "$one" ]
+  [ "$(last pair one)" = "$one" ]
   in-node kill -9 "$(init_pid pair two)"
   wait_for 30 restarted 0 pair two
   kubectl exec pair -c one -- true
   wait_for 10 further pair one "$one"
   [ "$(restarts pair one)" = 0 ]
 }
-further() { (($(kubectl logs "$1" -c "$2" --tail=1) > $3 + 5)); }
+further() { (($(last "$1" "$2") > $3 + 5)); }
 
 @test "an image cut off, or missing, as it sleeps: refused at once, told, and the pod starts anew" {
   shell cutoff

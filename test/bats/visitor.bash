@@ -2,11 +2,6 @@
 # Loaded after lab.bash and faults.bash.
 # shellcheck shell=bash
 
-# build_visitor is for setup_file.
-build_visitor() {
-  (cd "$(dirname -- "${BASH_SOURCE[0]}")/../lab/workloads" && CGO_ENABLED=0 go build -buildvcs=false -o "$BATS_FILE_TMPDIR/visitor" ./visitor)
-}
-
 # clients starts the pod from which visitors come. They are no part of the node.
 clients() { pod clients busybox '[sleep, "3600"]'; }
 
@@ -17,7 +12,7 @@ sandbox_pid() { in-node ctr -n k8s.io task ls | awk -v id="$(sandbox_id "$1")" '
 # the pod FROM, ask for a pod each time that the command has returned, which sees to
 # it that the pod sleeps. What the visitor tells is left in POD.visit.
 come() {
-  in-node nsenter --net="/proc/$(sandbox_pid "$2")/ns/net" -- "$BATS_FILE_TMPDIR/visitor" -rounds "$3" -suspend "$4" "${@:5}" \
+  in-node nsenter --net="/proc/$(sandbox_pid "$2")/ns/net" -- "$test_programs/visitor" -rounds "$3" -suspend "$4" "${@:5}" \
     >"$BATS_TEST_TMPDIR/$1.visit" 2>&1
 }
 

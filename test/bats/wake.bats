@@ -6,10 +6,8 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  load visitor
-  load ../../bench/measure
-  build_visitor
-  build_bare
+  load lab
+  build_test_programs
 }
 
 setup() {

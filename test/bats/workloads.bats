@@ -16,7 +16,7 @@ teardown() {
 # failed_probes POD prints the kubelet's words about every probe that failed.
 failed_probes() {
   local uid
-  uid=$(kubectl get pod "$1" -o jsonpath='{.metadata.uid}')
+  uid=$(pod_uid "$1")
   kubectl get events --field-selector "involvedObject.uid=$uid,reason=Unhealthy" -o jsonpath='{.items[*].message}'
 }
 

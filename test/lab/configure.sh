@@ -212,6 +212,7 @@ configure_control_plane() {
     IFS=';' read -r file user groups <<<"$who"
     printf '%s,%s,%s%s\n' "$token" "$user" "$file" "${groups:+,$groups}" >>"$LAB_DIR/etc/tokens.csv"
     kubeconfig "$LAB_DIR/etc/$file.kubeconfig" "$token"
+    (umask 077 && echo "Authorization: Bearer $token" >"$LAB_DIR/etc/$file.header")
   done
 
   # A machine may lose its power; the lab in namespaces goes as a whole.

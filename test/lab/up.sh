@@ -129,7 +129,7 @@ furnish() {
   done
   # These speak to a socket or a port that is reachable from outside.
   ln -sfn ../bin/rekindle "$LAB_DIR/outside/rekindle"
-  [[ $profile != cluster ]] || ln -sfn ../bin/kubectl "$LAB_DIR/outside/kubectl"
+  [[ $profile != cluster ]] || install -m 755 "$lab_source/node/kubectl" "$LAB_DIR/outside/"
   put_ours >/dev/null
 
   configure_node

@@ -11,13 +11,24 @@ setup_file() {
   load ../bats/lab
   load ../bats/faults
   load ../bats/crash
+  (umask 077 && openssl rand -hex 32 >"$LAB_DIR/soak.key")
+  encryption off
+  anew victim
+  counter victim -- -ballast 4
+}
+
+# encryption on|off: restores count as sound at once; nothing here is about loops.
+encryption() {
+  local section=''
+  [[ $1 == off ]] || section=$'[encryption]\n'"key_file = \"$LAB_DIR/soak.key\""
   settings <<TOML
 [limits]
 settle = "1s"
 max_restores = 100
+[import]
+max_size = "1GiB"
+$section
 TOML
-  anew victim
-  counter victim -- -ballast 4
 }
 
 teardown_file() {
@@ -27,6 +38,7 @@ teardown_file() {
   disarm
   gone victim
   settings_again
+  rm -f "$LAB_DIR/soak.key"
 }
 
 setup() {
@@ -35,8 +47,9 @@ setup() {
   load ../bats/crash
 }
 
-# choose WORD... prints one of them.
-choose() { printf '%s\n' "${@:RANDOM%$#+1:1}"; }
+# choose NAME WORD... sets a variable to one of them. In a subshell the choice would
+# not be the seed's.
+choose() { printf -v "$1" %s "${@:RANDOM%($# - 1)+2:1}"; }
 
 # managed: the container is one that a daemon knows, which it is not when that
 # died while it was created.
@@ -47,8 +60,11 @@ round() {
   local sound newest
   managed || crash victim
   sound=$(checkpoint victim)
+  [[ $3 != import ]] || on_node export "$sound" --file "$BATS_TEST_TMPDIR/sound.tar"
   arm "$1 $2"
   case $3 in
+    export) on_node export "$sound" --file "$BATS_TEST_TMPDIR/archive.tar" || true ;;
+    import) on_node import "$BATS_TEST_TMPDIR/sound.tar" --as default/other/app || true ;;
     checkpoint) rekindle checkpoint default/victim || true ;;
     remove) rekindle remove "$(rekindle list -o json | jq -r '[.checkpoints[] | select(.pod == "victim").id][-1]')" || true ;;
     crash) in-node kill -9 "$(init_pid victim)" ;;
@@ -65,7 +81,11 @@ round() {
   # One that was put into quarantine for the fault is there all the same.
   [[ ! $newest < $sound ]] || [[ $3 == remove ]] || quarantined "$sound"
   rekindle verify --all
+  rm -f "$BATS_TEST_TMPDIR"/*.tar
 }
+
+# on_node runs the command line where decrypted checkpoints are, as on any node.
+on_node() { in-node "$LAB_DIR/bin/rekindle" "$@"; }
 
 serves() { kubectl wait --for=condition=Ready pod/victim --timeout=5s && count victim; }
 
@@ -75,10 +95,14 @@ serves() { kubectl wait --for=condition=Ready pod/victim --timeout=5s && count v
   RANDOM=$seed
   mapfile -t points < <(sed -n 's/^\t[A-Za-z]* *= define("\([a-z.-]*\)".*/\1/p' "$BATS_TEST_DIRNAME/../../fail/points.go")
   while ((SECONDS < until)); do
-    local point fault what
-    point=$(choose "${points[@]}")
-    fault=$(choose kill kill eio enospc)
-    what=$(choose checkpoint checkpoint crash crash remove)
+    local point fault what encrypted
+    choose point "${points[@]}"
+    choose fault kill kill eio enospc
+    choose what checkpoint checkpoint crash crash remove export import
+    if ((rounds % 8 == 0)); then
+      choose encrypted on off
+      encryption "$encrypted"
+    fi
     rounds=$((rounds + 1))
     echo "round $rounds: $point $fault, $what"
     round "$point" "$fault" "$what"
