@@ -121,6 +121,7 @@ at_start = "wake"'
   pod_more='hostPID: true' workload pids rekindle.dev/on=idle | apply
   pod_more='hostIPC: true' workload ipc rekindle.dev/on=idle | apply
   pod_more='shareProcessNamespace: true' workload shared rekindle.dev/on=idle | apply
+  pod_more='hostUsers: false' workload users rekindle.dev/on=idle | apply
 
   refused io-uring "io_uring is in use"
   refused packet "packet socket"
@@ -130,6 +131,7 @@ at_start = "wake"'
   explains pids "hostPID"
   explains ipc "hostIPC"
   explains shared "its process namespace is shared"
+  explains users "a user namespace (hostUsers: false)"
 }
 
 # refused POD REASON: it was idle, and is not put to sleep, for that reason.

@@ -5,8 +5,10 @@
 : "${LAB_DIR:?source the env file of a running lab first (make -s lab-env)}"
 
 # How many times longer than on an ordinary machine things may take, where the
-# processor is emulated.
+# processor is emulated. There it is asked less often, too, or asking would take what
+# others need.
 : "${LAB_PATIENCE:=1}"
+poll=$((LAB_PATIENCE / 10)).$((LAB_PATIENCE % 10))
 
 # wait_for SECONDS COMMAND... returns when the command succeeds, and fails with
 # what it printed last when it did not in time.
@@ -18,7 +20,7 @@ wait_for() {
       printf 'waited in vain for: %s\n%s\n' "$*" "$out" >&2
       return 1
     fi
-    sleep 0.1
+    sleep "$poll"
   done
 }
 
