@@ -27,7 +27,7 @@ build: ## Build the four programs into bin/
 # Clients, forgers and clocks of the suites; see test/lab and bench.
 test-programs:
 	@mkdir -p bin/test
-	CGO_ENABLED=0 go build -buildvcs=false -o bin/test/ ./test/lab/forge ./bench/bare
+	CGO_ENABLED=0 go build -buildvcs=false -o bin/test/ ./test/lab/forge ./bench/bare ./bench/clock
 	cd test/lab/workloads && CGO_ENABLED=0 go build -buildvcs=false -o $(CURDIR)/bin/test/ ./visitor
 
 demo: build ## Show the story on a small real node, with numbers (root)

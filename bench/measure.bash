@@ -130,17 +130,17 @@ shims_of() {
   for pod in "$@"; do anonymous "$(shim_of "$pod")"; done | jq -cs .
 }
 
-# used PID prints the processor time of a process until now, in nanoseconds.
-used() { in-node bash -c 'cat /proc/"$1"/task/*/schedstat' used "$1" | awk '{ n += $1 } END { printf "%.0f\n", n }'; }
+# used PID... prints the processor time of processes until now, in nanoseconds.
+used() { in-node "$test_programs/clock" "$@"; }
 
 # processor WHAT SECONDS PID... : the processor time that processes use, each second
 # and each of them.
 processor() {
-  local what=$1 seconds=$2 pid before=0 after=0
+  local what=$1 seconds=$2 before after
   shift 2
-  for pid in "$@"; do before=$((before + $(used "$pid"))); done
+  before=$(used "$@")
   sleep "$seconds"
-  for pid in "$@"; do after=$((after + $(used "$pid"))); done
+  after=$(used "$@")
   figure '{figure: "processor", of: $of, n: $n, seconds: $seconds, each_us_per_s: ($ns / 1000 / $seconds / $n | tenths)}' \
     --arg of "$what" --argjson n $# --argjson seconds "$seconds" --argjson ns $((after - before))
 }
