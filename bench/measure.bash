@@ -91,8 +91,12 @@ crowd() {
     --arg of "$2" --argjson clients "$count" --slurpfile visit "$BATS_TEST_TMPDIR/$1.visit"
 }
 
-# available prints what the node has available, in KiB.
-available() { awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo; }
+# available prints what the node has available, in KiB. What was freed gets into the
+# kernel's count only after a while.
+available() {
+  sleep 3
+  awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
+}
 
 # cached POD prints how much of the images that a pod sleeps in is in the page cache,
 # in KiB.
