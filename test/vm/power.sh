@@ -57,10 +57,15 @@ on() {
 }
 
 cut_power() {
-  local pid
+  local pid tenth
   pid=$(running) || return 0
   kill -KILL "$pid"
   while running >/dev/null; do sleep 0.05; done
+  # The first of its threads may be gone while others still hold the port.
+  for ((tenth = 0; tenth < 200; tenth++)); do
+    (: <"/dev/tcp/127.0.0.1/$VM_PORT") 2>/dev/null || break
+    sleep 0.1
+  done
   rm -f "$VM_DIR/qemu.pid" "$VM_DIR/pid"
 }
 
