@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
@@ -90,12 +91,17 @@ func (p *packer) punch(ctx context.Context, root *os.Root, cp Checkpoint) error 
 	return nil
 }
 
+// punchFile makes holes in one file, which keeps its time: nobody has written it.
 func (p *packer) punchFile(ctx context.Context, root *os.Root, file File) error {
 	f, err := openToPack(root, file.Path, os.O_RDWR)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("examine file: %w", err)
+	}
 	buf := make([]byte, packChunk)
 	for at := int64(0); at < file.Size; {
 		data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
@@ -112,12 +118,18 @@ func (p *packer) punchFile(ctx context.Context, root *os.Root, file File) error 
 		if _, err := f.ReadAt(buf[:n], at); err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
-		for _, r := range zeroes(buf[:n]) {
+		holes := zeroes(buf[:n])
+		for _, r := range holes {
 			err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at+r.at, r.length)
 			if err != nil {
 				return packError("make a hole", err)
 			}
 			p.saved += r.length
+		}
+		if len(holes) > 0 {
+			if err := root.Chtimes(file.Path, time.Time{}, info.ModTime()); err != nil {
+				return fmt.Errorf("set time: %w", err)
+			}
 		}
 		at += n
 	}

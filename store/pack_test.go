@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -72,6 +75,26 @@ func (d *disk) used() int64 {
 	return int64(st.Blocks-st.Bfree) * st.Bsize
 }
 
+// times returns when each image in the store was written.
+func (d *disk) times() map[string]time.Time {
+	d.Helper()
+	times := map[string]time.Time{}
+	err := filepath.WalkDir(d.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".img" {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			times[path] = info.ModTime()
+		}
+		return err
+	})
+	if err != nil || len(times) == 0 {
+		d.Fatalf("times of %d images: %v", len(times), err)
+	}
+	return times
+}
+
 // TestPack saves space on a filesystem that can share and on one that cannot. What
 // is read stays the same, the disk has more room, and the usage says so.
 func TestPack(t *testing.T) {
@@ -83,7 +106,7 @@ func TestPack(t *testing.T) {
 			s := open(t, d.store())
 			defer s.Close()
 			older, newer, twins := similar(t, s)
-			before := d.used()
+			before, times := d.used(), d.times()
 			for _, cp := range []store.Checkpoint{newer, older} {
 				if n, err := s.Punch(context.Background(), cp, 0); err != nil || n < mib-16*kib || n > mib {
 					t.Errorf("Punch=%d, %v, want 1 MiB", n, err)
@@ -101,6 +124,9 @@ func TestPack(t *testing.T) {
 			}
 			if n, err := s.Share(context.Background(), newer, older, twins, 0); kind == "xfs" && (n != 0 || err != nil) {
 				t.Errorf("Share again=%d, %v: it was shared already", n, err)
+			}
+			if now := d.times(); !maps.Equal(now, times) {
+				t.Errorf("times of files=%v, want %v", now, times)
 			}
 			usage, err := s.Usage(context.Background(), list(t, s, redis))
 			if err != nil {

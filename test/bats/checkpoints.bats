@@ -219,12 +219,15 @@ cropped() { truncate -s "$((RANDOM % $(stat -c %s "$1")))" "$1"; }
 @test "restoring changes nothing in a checkpoint, so that it can be restored again" {
   local sound before
   sound=$(checkpoint keeper)
-  before=$(cd "$(dir_of "$sound")" && find . -printf '%p %m %s %T@\n' | sort && find . -type f -exec sha256sum {} + | sort)
+  before=$(everything_of "$sound")
   crash keeper
   crash keeper
   [[ $(decisions keeper | grep -c "^restore taken $sound") == 2 ]]
-  [[ $before == "$(cd "$(dir_of "$sound")" && find . -printf '%p %m %s %T@\n' | sort && find . -type f -exec sha256sum {} + | sort)" ]]
+  diff <(echo "$before") <(everything_of "$sound")
 }
+
+# everything_of ID prints the names, modes, sizes, times and digests of its files.
+everything_of() { (cd "$(dir_of "$1")" && find . -printf '%p %m %s %T@\n' | sort && find . -type f -exec sha256sum {} + | sort); }
 
 @test "the newest checkpoints are kept, as many as rekindle.dev/keep says, and the others are removed" {
   anew few
