@@ -33,8 +33,8 @@ type packer struct {
 	saved int64
 }
 
-// pack has fn work behind everything else that uses the disk, where that
-// has an order, and at a rate in bytes a second; 0 is no limit.
+// pack has fn work behind everything else that uses the processor, and the disk where
+// that has an order, and at a rate in bytes a second; 0 is no limit.
 func pack(bytesPerSecond int64, fn func(*packer) error) (saved int64, err error) {
 	p := &packer{}
 	if bytesPerSecond > 0 {
@@ -46,6 +46,7 @@ func pack(bytesPerSecond int64, fn func(*packer) error) (saved int64, err error)
 		runtime.LockOSThread()
 		const process, idle = 1, 3 << 13
 		_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, process, 0, idle)
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
 		done <- fn(p)
 	}()
 	err = <-done
