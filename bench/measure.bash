@@ -91,11 +91,17 @@ crowd() {
     --arg of "$2" --argjson clients "$count" --slurpfile visit "$BATS_TEST_TMPDIR/$1.visit"
 }
 
-# available prints what the node has available, in KiB. What was freed gets into the
-# kernel's count only after a while.
+# available prints what the node has available, in KiB, when it has stopped changing:
+# what was freed gets into the kernel's count only after a while.
 available() {
-  sleep 3
-  awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
+  local try before now=0
+  for ((try = 0; try < 20; try++)); do
+    before=$now
+    now=$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)
+    ((now - before >= 1024 || before - now >= 1024)) || break
+    sleep 0.5
+  done
+  printf '%s\n' "$now"
 }
 
 # cached POD prints how much of the images that a pod sleeps in is in the page cache,

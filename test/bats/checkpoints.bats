@@ -226,9 +226,6 @@ cropped() { truncate -s "$((RANDOM % $(stat -c %s "$1")))" "$1"; }
   diff <(echo "$before") <(everything_of "$sound")
 }
 
-# everything_of ID prints the names, modes, sizes, times and digests of its files.
-everything_of() { (cd "$(dir_of "$1")" && find . -printf '%p %m %s %T@\n' | sort && find . -type f -exec sha256sum {} + | sort); }
-
 @test "the newest checkpoints are kept, as many as rekindle.dev/keep says, and the others are removed" {
   anew few
   counter few rekindle.dev/keep=2

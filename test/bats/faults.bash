@@ -159,6 +159,18 @@ settings_again() {
   restart_daemon
 }
 
+# everything_of ID prints the names, attributes and digests of all the files of a
+# checkpoint.
+everything_of() {
+  local dir
+  dir=$(dir_of "$1")
+  (
+    cd "$dir" || exit
+    find . -printf '%p %y %m %U:%G %n %s %T@ %l\n' | sort
+    find . -type f -exec sha256sum {} + | sort -k 2
+  )
+}
+
 # flip FILE OFFSET inverts the lowest bit of one byte.
 flip() {
   local byte

@@ -5,6 +5,7 @@
 
 setup() {
   load lab
+  load faults
   clean
 }
 
@@ -176,15 +177,3 @@ mapped_beyond() { at_least "$2" "$(found "$1" .mapped_file)"; }
 
 # restores POD ID NUMBER: so often has the checkpoint been restored in this pod.
 restores() { at_least "$3" "$(decisions "$1" | grep -c "restore taken $2")"; }
-
-# everything_of ID prints the names, attributes and digests of all the files of a
-# checkpoint.
-everything_of() {
-  local dir
-  dir=$(dir_of "$1")
-  (
-    cd "$dir" || exit
-    find . -printf '%p %y %m %U:%G %n %s %T@ %l\n' | sort
-    find . -type f -exec sha256sum {} + | sort -k 2
-  )
-}

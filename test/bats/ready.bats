@@ -166,16 +166,6 @@ SH
   [[ $output == *"No such file"* ]]
 }
 
-# everything_of ID prints the names, attributes and digests of all the files of a
-# checkpoint.
-everything_of() {
-  (
-    cd "$(dir_of "$1")" || exit
-    find . -printf '%p %m %U:%G %s %T@\n' | sort
-    find . -type f -exec sha256sum {} + | sort -k 2
-  )
-}
-
 @test "a changed spec and another namespace start cold, and leave the checkpoint alone" {
   starter solo rekindle.dev/ready=file rekindle.dev/restore=clone
   explains solo 'the container is ready'

@@ -55,6 +55,15 @@ choose() { printf -v "$1" %s "${@:RANDOM%($# - 1)+2:1}"; }
 # died while it was created.
 managed() { rekindle preflight default/victim >/dev/null 2>&1; }
 
+# by_fault POINT FAULT WHAT COMMAND...: it does what it should, or fails for the fault.
+by_fault() {
+  local said
+  said=$("${@:4}" 2>&1) || [[ $2 == kill || $said == *"failpoint $1"* ]] || {
+    printf '%s\n' "$said"
+    return 1
+  }
+}
+
 # round POINT FAULT WHAT
 round() {
   local sound newest
@@ -63,10 +72,10 @@ round() {
   [[ $3 != import ]] || on_node export "$sound" --file "$BATS_TEST_TMPDIR/sound.tar"
   arm "$1 $2"
   case $3 in
-    export) on_node export "$sound" --file "$BATS_TEST_TMPDIR/archive.tar" || true ;;
-    import) on_node import "$BATS_TEST_TMPDIR/sound.tar" --as default/other/app || true ;;
-    checkpoint) rekindle checkpoint default/victim || true ;;
-    remove) rekindle remove "$(rekindle list -o json | jq -r '[.checkpoints[] | select(.pod == "victim").id][-1]')" || true ;;
+    export) by_fault "$@" on_node export "$sound" --file "$BATS_TEST_TMPDIR/archive.tar" ;;
+    import) by_fault "$@" on_node import "$BATS_TEST_TMPDIR/sound.tar" --as default/other/app ;;
+    checkpoint) by_fault "$@" rekindle checkpoint default/victim ;;
+    remove) by_fault "$@" rekindle remove "$(rekindle list -o json | jq -r '[.checkpoints[] | select(.pod == "victim").id][-1]')" ;;
     crash) in-node kill -9 "$(init_pid victim)" ;;
   esac
   sleep "0.$((RANDOM % 10))"
